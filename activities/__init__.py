@@ -1,0 +1,1 @@
+"""Temporal's door: idempotent steps on classes with injected clients."""

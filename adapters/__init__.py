@@ -1,0 +1,1 @@
+"""One deep module per outside system."""

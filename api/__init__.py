@@ -1,0 +1,1 @@
+"""HTTP's door: who is asking, shape in, shape out, status code."""

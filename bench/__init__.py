@@ -1,0 +1,1 @@
+"""Budgets as ratios, each against a bare equivalent taken in the same run."""

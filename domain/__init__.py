@@ -1,0 +1,1 @@
+"""Every rule of the help desk, as functions of (state, event, now). No I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""Postgres and only Postgres: tables, constraints, named queries, the session."""

@@ -1,0 +1,85 @@
+"""The environment, read once into one frozen object.
+
+Only edges (`worker.py`, `cli.py`, `api/app.py`, `stack/`) call `Settings()`; everything else is
+handed what it needs.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _env(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """Where the servers are, and the few things an operator decides."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path(".holdfast"), validation_alias=_env("HOLDFAST_HOME"))
+
+    database_url: SecretStr = Field(validation_alias=_env("DATABASE_URL"))
+    migration_database_url: SecretStr = Field(validation_alias=_env("MIGRATION_DATABASE_URL"))
+    relay_database_url: SecretStr = Field(validation_alias=_env("RELAY_DATABASE_URL"))
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
+        default=24, validation_alias=_env("DATABASE_POOL_SIZE")
+    )
+    redis_url: SecretStr | None = Field(default=None, validation_alias=_env("REDIS_URL"))
+    typesense_url: str | None = Field(default=None, validation_alias=_env("TYPESENSE_URL"))
+    typesense_api_key: SecretStr | None = Field(
+        default=None, validation_alias=_env("TYPESENSE_API_KEY")
+    )
+    temporal_address: str = Field(validation_alias=_env("TEMPORAL_ADDRESS"))
+    temporal_namespace: str = Field(
+        default="default", validation_alias=_env("TEMPORAL_NAMESPACE")
+    )
+    temporal_ui_url: str | None = Field(default=None, validation_alias=_env("TEMPORAL_UI_URL"))
+    mail_url: str | None = Field(
+        default=None,
+        description="smtp://user:password@host:port, smtps://…, or file:///folder",
+        validation_alias=_env("MAIL_URL"),
+    )
+    mail_from: str = Field(
+        default="support@localhost.localdomain", validation_alias=_env("MAIL_FROM")
+    )
+
+    secret_key: SecretStr = Field(
+        min_length=32,
+        description="Signs access tokens and links. Changing it signs everybody out.",
+        validation_alias=_env("HOLDFAST_SECRET_KEY"),
+    )
+    api_host: str = Field(default="127.0.0.1", validation_alias=_env("HOLDFAST_API_HOST"))
+    api_port: int = Field(default=8080, validation_alias=_env("HOLDFAST_API_PORT"))
+    public_url: str = Field(
+        default="http://127.0.0.1:8080", validation_alias=_env("HOLDFAST_PUBLIC_URL")
+    )
+    tenant_signup: bool = Field(
+        default=True,
+        description="Whether anybody may create a tenant with its first admin over HTTP.",
+        validation_alias=_env("HOLDFAST_TENANT_SIGNUP"),
+    )
+    workflow_sandbox: bool = Field(
+        default=False,
+        description="Run workflows in Temporal's sandbox: slower, catches non-determinism.",
+        validation_alias=_env("HOLDFAST_WORKFLOW_SANDBOX"),
+    )
+    search_attributes: bool = Field(
+        default=True,
+        description="Off where search attributes may not be registered with Temporal.",
+        validation_alias=_env("HOLDFAST_SEARCH_ATTRIBUTES"),
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        description="Where the worker serves its Prometheus metrics; none when unset.",
+        validation_alias=_env("HOLDFAST_WORKER_METRICS_PORT"),
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias=_env("HOLDFAST_LOG_LEVEL")
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", validation_alias=_env("HOLDFAST_LOG_FORMAT")
+    )

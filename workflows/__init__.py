@@ -1,0 +1,1 @@
+"""The order of things, waiting and timers. No rules, no I/O."""
