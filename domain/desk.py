@@ -1,0 +1,215 @@
+"""What one tenant has set up: the facts that rules about its tickets read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Literal
+from uuid import UUID
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+
+from domain.calendars import Calendar
+from domain.errors import Invalid
+from domain.sla import Policy, Terms
+from domain.states import Category
+
+
+class DeskSettings(BaseModel):
+    """A tenant's choices where the usual rule is not the only good one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auto_close_after: timedelta | None = Field(
+        default=timedelta(days=28), description="How long a resolved ticket stays open to replies."
+    )
+    reopen_closed: bool = Field(
+        default=False, description="Whether a closed ticket may be reopened instead of followed up."
+    )
+    assign_on_resolve: bool = Field(
+        default=True, description="Who resolves an unassigned ticket becomes its assignee."
+    )
+    triage: bool = True
+    default_team_id: UUID | None = None
+    topic_teams: dict[str, UUID] = Field(
+        default_factory=dict, description="Which team a ticket of a topic goes to."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    key: str
+    name: str
+    category: Category
+    customer_label: str
+    position: int
+    transitions: frozenset[str] | None = None
+    required_fields: tuple[str, ...] = ()
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    id: UUID
+    name: str
+    email: str
+    handle: str
+    role: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    id: UUID
+    name: str
+    routing: Literal["manual", "round_robin"] = "manual"
+    members: tuple[UUID, ...] = ()  # ascending, active ones only
+    leads: frozenset[UUID] = frozenset()
+    active: bool = True
+
+
+FieldKind = Literal[
+    "text",
+    "number",
+    "integer",
+    "boolean",
+    "date",
+    "datetime",
+    "select",
+    "multiselect",
+    "url",
+    "email",
+]
+FieldValue = str | int | float | bool | list[str] | None
+
+_SHAPES: dict[str, TypeAdapter[object]] = {
+    "text": TypeAdapter(str),
+    "number": TypeAdapter(float),
+    "integer": TypeAdapter(int),
+    "boolean": TypeAdapter(bool),
+    "date": TypeAdapter(date),
+    "datetime": TypeAdapter(datetime),
+    "url": TypeAdapter(AnyHttpUrl),
+    "email": TypeAdapter(EmailStr),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CustomField:
+    key: str
+    label: str
+    kind: FieldKind
+    options: tuple[str, ...] = ()
+    pattern: str | None = None
+    customer_visible: bool = False
+    customer_editable: bool = False
+    active: bool = True
+
+    def clean(self, value: object) -> FieldValue:
+        """The value as it is stored. Raises Invalid when it does not fit this field."""
+        if value is None:
+            return None
+        if self.kind == "select":
+            return self._option(value)
+        if self.kind == "multiselect":
+            if not isinstance(value, list):
+                raise self._refuse("takes a list of options")
+            return sorted({self._option(item) for item in value})
+        try:
+            shaped = _SHAPES[self.kind].validate_python(value, strict=self.kind == "boolean")
+        except ValidationError as error:
+            raise self._refuse(error.errors()[0]["msg"]) from error
+        if self.kind == "text" and isinstance(shaped, str):
+            if len(shaped) > 10_000:
+                raise self._refuse("holds at most 10,000 characters")
+            if self.pattern and not re.fullmatch(self.pattern, shaped):
+                raise self._refuse(f"must match {self.pattern}")
+        if isinstance(shaped, (date, datetime)):
+            return shaped.isoformat()
+        if isinstance(shaped, (bool, int, float, str)):
+            return shaped
+        return str(shaped)
+
+    def _option(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.options:
+            raise self._refuse(f"takes one of: {', '.join(self.options)}")
+        return value
+
+    def _refuse(self, why: str) -> Invalid:
+        return Invalid(f"{self.label} {why}.", fields={f"/fields/{self.key}": why})
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything rules may ask about a tenant, as of one configuration version."""
+
+    tenant_id: UUID
+    slug: str
+    config_version: int
+    settings: DeskSettings
+    statuses: Mapping[str, Status]
+    fields: Mapping[str, CustomField] = field(default_factory=dict)
+    teams: Mapping[UUID, Team] = field(default_factory=dict)
+    agents: Mapping[UUID, Agent] = field(default_factory=dict)
+    policies: tuple[Policy, ...] = ()  # in force, in order
+    calendars: Mapping[tuple[UUID, int], Calendar] = field(default_factory=dict)
+
+    def status_for(self, category: Category) -> Status:
+        """The tenant's first active status of a category."""
+        return self._first[category]
+
+    @cached_property
+    def _first(self) -> dict[Category, Status]:
+        first: dict[Category, Status] = {}
+        for status in sorted(self.statuses.values(), key=lambda s: s.position):
+            if status.active:
+                first.setdefault(status.category, status)
+        return first
+
+    @cached_property
+    def handles(self) -> dict[str, UUID]:
+        return {agent.handle: agent.id for agent in self.agents.values() if agent.active}
+
+    @cached_property
+    def supervisors(self) -> tuple[UUID, ...]:
+        return tuple(
+            sorted(
+                a.id for a in self.agents.values() if a.active and a.role in ("supervisor", "admin")
+            )
+        )
+
+    def terms(self) -> Terms | None:
+        """The promise in force: the first policy. None when the tenant promises nothing."""
+        for policy in self.policies:
+            calendar = self.calendars.get((policy.calendar_id, policy.calendar_version))
+            if calendar is not None:
+                return Terms(policy=policy, calendar=calendar)
+        return None
+
+
+def default_statuses() -> tuple[Status, ...]:
+    """What a new tenant starts with: one status per category, named as the category is."""
+    names = {
+        Category.NEW: ("New", "Received"),
+        Category.OPEN: ("Open", "In progress"),
+        Category.PENDING: ("Pending", "Waiting for your answer"),
+        Category.ON_HOLD: ("On hold", "In progress"),
+        Category.RESOLVED: ("Resolved", "Resolved"),
+        Category.CLOSED: ("Closed", "Closed"),
+        Category.MERGED: ("Merged", "Continued in another request"),
+    }
+    return tuple(
+        Status(
+            key=category.value, name=name, category=category, customer_label=label, position=place
+        )
+        for place, (category, (name, label)) in enumerate(names.items())
+    )

@@ -1,0 +1,723 @@
+"""The one rule book: what an event means for a ticket.
+
+`decide` and `open_ticket` are pure. They refuse with a `Refusal`, or return the rows to write.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID
+
+from domain import sla
+from domain.desk import Desk
+from domain.errors import (
+    Conflict,
+    Invalid,
+    StaleReply,
+    TicketClosed,
+    TicketMerged,
+)
+from domain.routing import route
+from domain.states import (
+    ActorKind,
+    Category,
+    Channel,
+    Priority,
+    RelationKind,
+    TicketType,
+    Visibility,
+)
+from domain.tickets.decision import Decision, MessageMove, RelationChange
+from domain.tickets.draft import Draft
+from domain.tickets.events import (
+    Absorbed,
+    AgentLeft,
+    AgentReplied,
+    Changed,
+    CustomerReplied,
+    Escalated,
+    Event,
+    Keep,
+    Linked,
+    MergedInto,
+    MessagesSplitOff,
+    NewMessage,
+    NoteAdded,
+    Released,
+    ReminderSet,
+    Snoozed,
+    TimeAdvanced,
+    Triaged,
+    Undone,
+    Unlinked,
+    Unmerged,
+    Unwatched,
+    Watched,
+    Woken,
+)
+from domain.tickets.state import SYSTEM, Actor, Ticket
+
+# What reopens when the customer writes again; a new ticket stays new until somebody works on it.
+REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.RESOLVED})
+# What may still be put right on a closed ticket, for reports; everything else needs a follow-up.
+CHANGEABLE_WHEN_CLOSED = frozenset({"subject", "tags", "priority"})
+MAX_TAGS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicket:
+    """What somebody asks for when a ticket is made. `key` makes it happen once."""
+
+    id: UUID
+    number: int
+    key: str
+    actor: Actor
+    subject: str
+    requester_id: UUID
+    channel: Channel
+    message: NewMessage | None
+    visibility: Visibility = Visibility.PUBLIC
+    organization_id: UUID | None = None
+    status: str | None = None
+    type: TicketType | None = None
+    priority: Priority | None = None
+    team_id: UUID | None = None
+    assignee_id: UUID | None = None
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+    language: str | None = None
+    cause: Mapping[str, object] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    follows_up: UUID | None = None
+    split_from: UUID | None = None
+
+
+def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
+    """The first rows of a ticket: its creation, its first message, its clocks, its deadline."""
+    created = min(now, new.occurred_at or now)
+    start = desk.status_for(Category.NEW)
+    event = Event(key=new.key, actor=new.actor, payload=TimeAdvanced(), cause=new.cause)
+    blank = Ticket(
+        id=new.id,
+        number=new.number,
+        subject=clean_subject(new.subject),
+        status=start.key,
+        category=start.category,
+        channel=new.channel,
+        requester_id=new.requester_id,
+        organization_id=new.organization_id,
+        created_by_kind=new.actor.kind,
+        created_by_id=new.actor.id,
+        language=new.language,
+        seq=0,
+        message_seq=0,
+        created_at=created,
+        updated_at=created,
+        triage="pending" if desk.settings.triage else "off",
+    )
+    draft = Draft(blank, (), event, desk, created)
+    draft.set("type", new.type)
+    draft.set("priority", new.priority)
+    draft.set("tags", clean_tags(new.tags))
+    draft.set("fields", clean_fields(new.fields, desk, blank.fields, by=new.actor))
+    given = [name for name in ("type", "priority", "team_id", "assignee_id") if getattr(new, name)]
+    if new.actor.is_person and given:
+        draft.decided(*given)
+    if new.team_id or new.assignee_id:
+        draft.assign(team_id=new.team_id, assignee_id=new.assignee_id, actor=new.actor)
+    if new.status is not None:
+        draft.go(new.status, actor=new.actor)
+    if new.message is not None:
+        draft.say(new.message, visibility=new.visibility, channel=new.channel, author=new.actor)
+        if new.actor.kind is ActorKind.USER and new.visibility is Visibility.PUBLIC:
+            draft.mails.append(new.message.id)
+    for kind, other in (
+        (RelationKind.FOLLOW_UP, new.follows_up),
+        (RelationKind.SPLIT_FROM, new.split_from),
+    ):
+        if other is not None:
+            draft.relations.append(RelationChange(kind, new.id, other, add=True))
+    draft.record(
+        "ticket_created",
+        data={
+            "subject": blank.subject,
+            "number": new.number,
+            "channel": new.channel,
+            "requester_id": new.requester_id,
+            "organization_id": new.organization_id,
+            "status": start.key,
+            "category": start.category,
+            "language": new.language,
+            "message_id": new.message.id if new.message else None,
+            "follows_up": new.follows_up,
+            "split_from": new.split_from,
+        },
+    )
+    by_customer = new.actor.kind is ActorKind.CUSTOMER
+    draft.observe(creation=True, customer_message=by_customer and new.message is not None)
+    draft.now = now
+    _settle(draft)
+    return draft.decision()
+
+
+def decide(
+    ticket: Ticket, clocks: Iterable[sla.Clock], event: Event, desk: Desk, *, now: datetime
+) -> Decision:
+    """What `event` does to `ticket`. A time before the ticket's last event is raised to it."""
+    now = max(now, ticket.updated_at)
+    happened = min(event.occurred_at or now, now)
+    draft = Draft(ticket, clocks, event, desk, max(happened, ticket.updated_at))
+    # What was due before this happened comes first, even when its timer is late.
+    _settle(draft)
+    if draft.category.is_over and not _takes(draft, event, desk):
+        return draft.decision()
+    if isinstance(event.payload, CustomerReplied) and (
+        draft.category is Category.CLOSED and not desk.settings.reopen_closed
+    ):
+        return replace(draft.decision(), follow_up=True)
+    _apply(draft, event)
+    draft.now = now
+    _settle(draft)
+    return draft.decision()
+
+
+def _apply(draft: Draft, event: Event) -> None:
+    match event.payload:
+        case CustomerReplied():
+            _customer_replied(draft, event.payload)
+        case AgentReplied():
+            _agent_replied(draft, event.payload)
+        case NoteAdded(message):
+            draft.say(
+                message, visibility=Visibility.INTERNAL, channel=Channel.AGENT, author=event.actor
+            )
+            draft.record("note_added", data={"message_id": message.id})
+        case Changed():
+            _changed(draft, event.payload)
+        case Escalated():
+            _escalated(draft, event.payload)
+        case Snoozed() | Woken() | ReminderSet():
+            _postponed(draft, event.payload)
+        case Linked() | Unlinked():
+            _related(draft, event.payload)
+        case MergedInto() | Unmerged():
+            _merged(draft, event.payload)
+        case Absorbed() | Released():
+            _absorbed(draft, event.payload)
+        case MessagesSplitOff():
+            _split_off(draft, event.payload)
+        case Watched(user_id):
+            draft.watch.add(user_id)
+            draft.record("watched", data={"user_id": user_id})
+        case Unwatched(user_id):
+            draft.unwatch.add(user_id)
+            draft.record("unwatched", data={"user_id": user_id})
+        case AgentLeft(user_id):
+            if draft.assignee_id == user_id:
+                draft.set("assignee_id", None)
+                draft.record("assignee_left", data={"user_id": user_id})
+        case TimeAdvanced():
+            pass  # all there was to do is settled
+        case Triaged():
+            _triaged(draft, event.payload)
+        case Undone(before):
+            _restore(draft, before)
+            if draft.changed:
+                draft.record("undone")
+                draft.observe()
+        case _:
+            assert_never(event.payload)
+
+
+def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
+    """Whether a finished ticket takes the event; raises where somebody should be told why not."""
+    payload = event.payload
+    match payload:
+        case TimeAdvanced() | Triaged() | AgentLeft():
+            return False
+        case Linked() | Unlinked() | Watched() | Unwatched() | Undone() | Released():
+            return True
+        case Unmerged():
+            if ticket.category is not Category.MERGED:
+                raise Conflict(f"Ticket {ticket.was.number} is not merged.")
+            return True
+        case _ if ticket.category is Category.MERGED:
+            raise TicketMerged(ticket.was.number)
+        case CustomerReplied():
+            return True
+        case Changed():
+            asked = _asked(payload)
+            if asked <= CHANGEABLE_WHEN_CLOSED:
+                return True
+            if "status" in asked and desk.settings.reopen_closed:
+                return True
+    raise TicketClosed(ticket.was.number)
+
+
+def _customer_replied(draft: Draft, reply: CustomerReplied) -> None:
+    was = draft.category
+    draft.say(
+        reply.message,
+        visibility=Visibility.PUBLIC,
+        channel=reply.channel,
+        author=Actor(ActorKind.CUSTOMER, reply.customer_id),
+    )
+    if was in REOPENED_BY_CUSTOMER or was is Category.CLOSED:
+        draft.enter_category(Category.OPEN)
+    if draft.get("snoozed") in ("reply", "either"):
+        draft.wake()
+    if draft.assignee_id is not None:
+        draft.tell([draft.assignee_id], "customer_replied")
+    draft.record(
+        "customer_replied", data={"message_id": reply.message.id, "channel": reply.channel}
+    )
+    draft.observe(customer_message=True)
+
+
+def _agent_replied(draft: Draft, reply: AgentReplied) -> None:
+    ticket = draft.was
+    if reply.seen is not None and ticket.message_seq > reply.seen:
+        raise StaleReply(
+            f"Ticket {ticket.number} has a newer message than you have read. Read it, then send again.",
+            fields={"/seen": f"the last public message came with event {ticket.message_seq}"},
+        )
+    draft.say(
+        reply.message, visibility=Visibility.PUBLIC, channel=reply.channel, author=draft.event.actor
+    )
+    if reply.status is not None:
+        draft.go(reply.status, actor=draft.event.actor)
+        draft.decided("status")
+    elif draft.category is Category.NEW:
+        draft.enter_category(Category.OPEN)
+    draft.mails.append(reply.message.id)
+    draft.record("agent_replied", data={"message_id": reply.message.id, "channel": reply.channel})
+    draft.observe(agent_reply=draft.event.actor.kind is ActorKind.USER)
+
+
+def _asked(change: Changed) -> set[str]:
+    """The properties a change speaks of."""
+    names = {
+        name
+        for name in ("subject", "status", "type", "priority", "team_id", "assignee_id", "tags")
+        if not isinstance(getattr(change, name), Keep)
+    }
+    if change.add_tags or change.remove_tags:
+        names.add("tags")
+    if change.fields:
+        names.add("fields")
+    return names
+
+
+def asked_properties(change: Changed) -> set[str]:
+    """Like the timeline names them: custom fields as `fields.KEY`."""
+    names = _asked(change) - {"fields"}
+    return names | {f"fields.{key}" for key in change.fields}
+
+
+def _changed(draft: Draft, change: Changed) -> None:
+    actor = draft.event.actor
+    asked = _asked(change)
+    if not isinstance(change.subject, Keep):
+        draft.set("subject", clean_subject(change.subject))
+    if not isinstance(change.type, Keep):
+        draft.set("type", change.type)
+    if not isinstance(change.priority, Keep):
+        draft.set("priority", change.priority)
+    if "tags" in asked:
+        have: tuple[str, ...] = (
+            draft.was.tags if isinstance(change.tags, Keep) else clean_tags(change.tags)
+        )
+        gone = set(clean_tags(change.remove_tags))
+        draft.set("tags", clean_tags([t for t in have if t not in gone] + list(change.add_tags)))
+    if change.fields:
+        draft.set("fields", clean_fields(change.fields, draft.desk, draft.was.fields, by=actor))
+    if {"team_id", "assignee_id"} & asked:
+        draft.assign(team_id=change.team_id, assignee_id=change.assignee_id, actor=actor)
+    if not isinstance(change.status, Keep):
+        draft.go(change.status, actor=actor)
+    if actor.kind is ActorKind.USER:
+        draft.decided(*(asked - {"tags", "subject", "fields"}))
+    if not draft.changed:
+        return
+    only_assignment = asked <= {"team_id", "assignee_id"}
+    draft.record(
+        "assigned" if only_assignment else "changed",
+        data={"reason": change.reason} if change.reason else {},
+    )
+    draft.observe()
+
+
+def _escalated(draft: Draft, escalation: Escalated) -> None:
+    if escalation.team_id is None and escalation.assignee_id is None:
+        raise Invalid(
+            "Say to whom: a team, a person, or both.",
+            fields={"/team_id": "or assignee_id is needed"},
+        )
+    level = int(str((draft.was.escalation or {}).get("level", 0))) + 1
+    team: UUID | Keep | None = escalation.team_id or Keep()
+    agent: UUID | Keep | None = escalation.assignee_id or Keep()
+    if escalation.assignee_id and not escalation.team_id:
+        current = draft.desk.teams.get(draft.was.team_id) if draft.was.team_id else None
+        if current is not None and escalation.assignee_id not in current.members:
+            team = None
+    draft.assign(team_id=team, assignee_id=agent, actor=draft.event.actor)
+    draft.decided("team_id", "assignee_id")
+    draft.set(
+        "escalation",
+        {
+            "level": level,
+            "reason": escalation.reason,
+            "by": draft.event.actor.id,
+            "team_id": escalation.team_id,
+            "assignee_id": escalation.assignee_id,
+            "at": draft.now,
+        },
+    )
+    told = [draft.assignee_id] if draft.assignee_id else []
+    if escalation.team_id and not escalation.assignee_id:
+        told.extend(draft.desk.teams[escalation.team_id].members)
+    draft.tell([t for t in told if t], "escalated", {"reason": escalation.reason, "level": level})
+    draft.record("escalated", data={"reason": escalation.reason, "level": level})
+    draft.observe()
+
+
+def _postponed(draft: Draft, wish: Snoozed | Woken | ReminderSet) -> None:
+    match wish:
+        case Snoozed(until, wake_on_reply):
+            if until is None and not wake_on_reply:
+                raise Invalid(
+                    "Say when it wakes: a time, the customer's reply, or both.",
+                    fields={"/until": "is needed unless wake_on_reply is true"},
+                )
+            if until is not None and until <= draft.now:
+                raise Invalid("The time to wake is past.", fields={"/until": "must lie ahead"})
+            if not draft.category.is_active:
+                raise Conflict(f"Ticket {draft.was.number} is {draft.category}; nothing to snooze.")
+            draft.set("snoozed_until", until)
+            draft.set("snoozed", ("either" if until else "reply") if wake_on_reply else "time")
+            draft.record("snoozed")
+        case Woken():
+            draft.wake()
+            if draft.changed:
+                draft.record("woken")
+        case ReminderSet(at, note):
+            if at is not None and at <= draft.now:
+                raise Invalid("The time of the reminder is past.", fields={"/at": "must lie ahead"})
+            draft.set("remind_at", at)
+            draft.set("reminder", {"note": note, "by": draft.event.actor.id} if at else None)
+            if draft.changed:
+                draft.record("reminder_set" if at else "reminder_cleared")
+
+
+def _related(draft: Draft, link: Linked | Unlinked) -> None:
+    if link.kind in (RelationKind.MERGED_INTO, RelationKind.SPLIT_FROM):
+        raise Invalid("Merging and splitting make this link.", fields={"/kind": "is made by merge"})
+    me, other = draft.was.id, link.other_id
+    source, target = (me, other) if link.outgoing else (other, me)
+    adding = isinstance(link, Linked)
+    if link.outgoing:  # each side records it, one writes it
+        draft.relations.append(RelationChange(link.kind, source, target, add=adding))
+    draft.record(
+        "linked" if adding else "unlinked",
+        data={
+            "kind": link.kind,
+            "outgoing": link.outgoing,
+            "ticket_id": other,
+            "number": link.other_number,
+        },
+    )
+
+
+def _merged(draft: Draft, merge: MergedInto | Unmerged) -> None:
+    me, target = draft.was.id, merge.target_id
+    if isinstance(merge, MergedInto):
+        if target == me:
+            raise Invalid(
+                "A ticket cannot be merged into itself.", fields={"/into": "is this ticket"}
+            )
+        draft.set("merged_into", target)
+        draft.enter_category(Category.MERGED)
+        draft.moves.append(MessageMove(from_id=me, to_id=target))
+        draft.relations.append(RelationChange(RelationKind.MERGED_INTO, me, target, add=True))
+        draft.record("merged", data={"into": target, "number": merge.target_number})
+        draft.observe(cancelled="merged")
+        return
+    _restore(draft, merge.before)
+    draft.set("merged_into", None)
+    draft.moves.append(MessageMove(from_id=target, to_id=me, origin_id=me))
+    draft.relations.append(RelationChange(RelationKind.MERGED_INTO, me, target, add=False))
+    draft.record("unmerged", data={"from": target, "number": merge.target_number})
+    draft.observe()
+
+
+def _absorbed(draft: Draft, merge: Absorbed | Released) -> None:
+    came = isinstance(merge, Absorbed)
+    draft.record(
+        "absorbed" if came else "released",
+        data={"ticket_id": merge.source_id, "number": merge.source_number},
+    )
+
+
+def _split_off(draft: Draft, split: MessagesSplitOff) -> None:
+    draft.moves.append(
+        MessageMove(from_id=draft.was.id, to_id=split.other_id, message_ids=split.message_ids)
+    )
+    draft.record(
+        "split",
+        data={
+            "into": split.other_id,
+            "number": split.other_number,
+            "message_ids": list(split.message_ids),
+        },
+    )
+
+
+def _restore(draft: Draft, before: Mapping[str, object]) -> None:
+    """Puts earlier values back, past every check: they were true once."""
+    for name, value in before.items():
+        if name in ("status", "category", "merged_into"):
+            continue
+        draft.set(name, _revive(name, value))
+    status = draft.desk.statuses.get(str(before.get("status", draft.get("status"))))
+    if status is not None:
+        draft.enter(status, actor=Actor(ActorKind.SYSTEM))
+
+
+def _revive(name: str, value: object) -> object:
+    """A value as it came out of JSON, in the type the ticket holds it in."""
+    if value is None:
+        return None
+    match name:
+        case "team_id" | "assignee_id":
+            return UUID(str(value))
+        case "tags":
+            return tuple(value)  # type: ignore[arg-type]
+        case "priority":
+            return Priority(str(value))
+        case "type":
+            return TicketType(str(value))
+        case "snoozed_until" | "remind_at":
+            return datetime.fromisoformat(str(value))
+    return value
+
+
+def _triaged(draft: Draft, triaged: Triaged) -> None:
+    """A model's verdict counts only where nobody has decided meanwhile."""
+    verdict, ticket = triaged.verdict, draft.was
+    draft.set("triage", "done")
+    draft.set("verdict", verdict.model_dump(mode="json"))
+    applied: list[str] = []
+    if not verdict.topic.abstained:
+        draft.set("topic", verdict.topic.label)
+        applied.append("topic")
+    if not verdict.sentiment.abstained:
+        draft.set("sentiment", verdict.sentiment.label)
+        applied.append("sentiment")
+    if (
+        not verdict.priority.abstained
+        and ticket.priority is None
+        and "priority" not in ticket.decided
+        and ticket.category.is_active
+    ):
+        draft.set("priority", Priority(verdict.priority.label))
+        applied.append("priority")
+    draft.record(
+        "triaged",
+        data={
+            "model_version": verdict.model_version,
+            "applied": applied,
+            "topic": [verdict.topic.label, round(verdict.topic.probability, 3)],
+            "priority": [verdict.priority.label, round(verdict.priority.probability, 3)],
+            "sentiment": [verdict.sentiment.label, round(verdict.sentiment.probability, 3)],
+        },
+    )
+    draft.observe()
+    _route(draft)
+
+
+def _route(draft: Draft) -> None:
+    ticket = draft.was
+    if (
+        draft.assignee_id is not None
+        or not draft.category.is_active
+        or {"team_id", "assignee_id"}
+        & set(ticket.decided) - ({"team_id"} if ticket.team_id else set())
+    ):
+        return
+    topic = draft.get("topic")
+    way = route(
+        draft.desk,
+        number=ticket.number,
+        topic=str(topic) if topic else None,
+        team_id=draft.team_id,
+    )
+    if way is None:
+        return
+    draft.assign(
+        team_id=way.team_id, assignee_id=way.assignee_id or Keep(), actor=draft.event.actor
+    )
+    if draft.changed:
+        draft.record(
+            "assigned",
+            key=f"{draft.event.key}/route",
+            actor=Actor(ActorKind.AUTOMATION),
+            cause={**draft.event.cause, "rule": "routing"},
+            data={"reason": way.reason},
+        )
+        draft.observe()
+
+
+def _settle(draft: Draft) -> None:
+    """Everything that was due by now, in the order in which it was due, each under its own key."""
+    if draft.category.is_over:
+        return
+    if not draft.touched and (draft.was.deadline_at is None or draft.was.deadline_at > draft.now):
+        return
+    late_cause = {**draft.event.cause, "timer": True}
+    for _ in range(1000):  # each round settles one moment; a policy has far fewer
+        moment = draft.deadline()
+        if moment is None or moment > draft.now:
+            return
+        if draft.get("snoozed_until") == moment:
+            draft.wake()
+            if draft.assignee_id:
+                draft.tell([draft.assignee_id], "woken")
+            draft.record(
+                "woken", key=f"woken/{draft.was.id}/{draft.next_seq}", actor=SYSTEM,
+                cause=late_cause, occurred_at=moment,
+            )  # fmt: skip
+        elif draft.get("remind_at") == moment:
+            _remind(draft, moment, late_cause)
+        elif draft.get("auto_close_at") == moment:
+            draft.enter_category(Category.CLOSED)
+            draft.record(
+                "auto_closed", key=f"auto_closed/{draft.was.id}/{draft.next_seq}", actor=SYSTEM,
+                cause=late_cause, occurred_at=moment,
+            )  # fmt: skip
+            draft.observe()
+        else:
+            _fire(draft, moment)
+    raise AssertionError("a deadline that never settles")
+
+
+def _remind(draft: Draft, moment: datetime, cause: Mapping[str, object]) -> None:
+    reminder: Mapping[str, object] = draft.get("reminder") or {}  # type: ignore[assignment]
+    team = draft.desk.teams.get(draft.team_id) if draft.team_id else None
+    by = reminder.get("by")
+    to = [draft.assignee_id] if draft.assignee_id else list(team.members if team else ())
+    if not to and by is not None:
+        to = [UUID(str(by))]
+    draft.tell([t for t in to if t], "reminder", {"note": reminder.get("note", "")})
+    draft.set("remind_at", None)
+    draft.set("reminder", None)
+    draft.record(
+        "reminded",
+        key=f"reminded/{draft.was.id}/{draft.next_seq}",
+        actor=SYSTEM,
+        cause=cause,
+        data={"note": reminder.get("note", "")},
+        occurred_at=moment,
+    )
+
+
+def _fire(draft: Draft, moment: datetime) -> None:
+    for due in draft.fire(moment):
+        assert draft.terms is not None
+        assert due.step is not None
+        policy, step = draft.terms.policy, due.step
+        data: dict[str, object] = {
+            "metric": due.metric,
+            "cycle": due.cycle,
+            "step": step.id,
+            "action": step.action.kind,
+        }
+        match step.action:
+            case sla.Notify(to=to):
+                kind = "sla_warning" if step.offset < timedelta(0) else "sla_breached"
+                draft.tell(_people(draft, to), kind, {"metric": due.metric, "step": step.id})
+            case sla.Reassign(team_id=team_id, assignee_id=assignee_id):
+                try:
+                    draft.assign(
+                        team_id=team_id or Keep(),
+                        assignee_id=assignee_id or Keep(),
+                        actor=Actor(ActorKind.AUTOMATION),
+                    )
+                except Invalid as refusal:  # the team or agent of the policy has gone since
+                    data["refused"] = refusal.detail
+            case sla.RaisePriority(to=to_priority):
+                current: Priority = draft.get("priority") or Priority.NORMAL  # type: ignore[assignment]
+                raised = to_priority or current.raised()
+                if raised.rank > current.rank:
+                    draft.set("priority", raised)
+            case sla.AddTag(tag=tag):
+                tags: tuple[str, ...] = draft.get("tags")  # type: ignore[assignment]
+                draft.set("tags", clean_tags([*tags, tag]))
+        draft.record(
+            "sla_step",
+            key=f"step/{draft.was.id}/{due.metric}/{due.cycle}/{step.id}",
+            actor=Actor(ActorKind.AUTOMATION),
+            cause={**draft.event.cause, "policy": str(policy.id), "version": policy.version},
+            data=data,
+            occurred_at=due.at,
+        )
+        draft.observe()
+
+
+def _people(draft: Draft, to: Iterable[object]) -> set[UUID]:
+    people: set[UUID] = set()
+    team = draft.desk.teams.get(draft.team_id) if draft.team_id else None
+    for one in to:
+        if isinstance(one, UUID):
+            people.add(one)
+        elif one == "assignee" and draft.assignee_id:
+            people.add(draft.assignee_id)
+        elif one == "team" and team:
+            people.update(team.members)
+        elif one == "supervisors":
+            people.update(draft.desk.supervisors)
+    return people
+
+
+# Shapes.
+
+
+def clean_subject(subject: str) -> str:
+    """One line of at most 500 characters. Raises Invalid when nothing is left."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in subject).split())[:500]
+    if not line:
+        raise Invalid("A ticket needs a subject.", fields={"/subject": "is empty"})
+    return line
+
+
+def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Lower-case, trimmed, once each, in order."""
+    clean = sorted({"_".join(tag.lower().split())[:100] for tag in tags} - {""})
+    if len(clean) > MAX_TAGS:
+        raise Invalid(f"A ticket holds at most {MAX_TAGS} tags.", fields={"/tags": "too many"})
+    return tuple(clean)
+
+
+def clean_fields(
+    given: Mapping[str, object], desk: Desk, have: Mapping[str, object], *, by: Actor
+) -> dict[str, object]:
+    """What the ticket holds once `given` is put in; None takes a value away."""
+    result = dict(have)
+    for key, value in given.items():
+        definition = desk.fields.get(key)
+        closed_to = by.kind is ActorKind.CUSTOMER
+        if (
+            definition is None
+            or not definition.active
+            or (closed_to and not definition.customer_editable)
+        ):
+            raise Invalid(f"There is no field {key!r}.", fields={f"/fields/{key}": "is not known"})
+        clean = definition.clean(value)
+        if clean is None:
+            result.pop(key, None)
+        else:
+            result[key] = clean
+    return result
+
+
+__all__ = ["NewTicket", "asked_properties", "decide", "open_ticket"]

@@ -1,0 +1,371 @@
+"""A decision in the making: collects what one event changes, entry by entry."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from uuid import UUID
+
+from domain import sla
+from domain.desk import Desk, Status
+from domain.errors import Invalid, NeedsAssignee, NotAMember, StatusNotAllowed
+from domain.states import ActorKind, Category, Priority, Visibility
+from domain.tickets.decision import (
+    Decision,
+    Entry,
+    MessageMove,
+    Notice,
+    RelationChange,
+    StoredMessage,
+)
+from domain.tickets.events import Event, Keep, NewMessage
+from domain.tickets.state import DERIVED, Actor, Ticket
+
+_MENTION = re.compile(r"(?<![\w@])@([a-z0-9][a-z0-9._-]*[a-z0-9]|[a-z0-9])", re.IGNORECASE)
+_FIELDS = frozenset(field.name for field in fields(Ticket))
+
+
+class Draft:
+    """Mutable on the inside only: `decide` makes one, fills it and takes its decision."""
+
+    def __init__(
+        self, ticket: Ticket, clocks: Iterable[sla.Clock], event: Event, desk: Desk, now: datetime
+    ) -> None:
+        self.was = ticket
+        self.event = event
+        self.desk = desk
+        self.now = now
+        self.terms = desk.terms()
+        self._values: dict[str, object] = {}
+        self._changes: dict[str, list[object]] = {}
+        self._entries: list[Entry] = []
+        self._clocks_before = tuple(clocks)
+        self.clocks = self._clocks_before
+        self.messages: list[StoredMessage] = []
+        self.notices: list[Notice] = []
+        self.relations: list[RelationChange] = []
+        self.moves: list[MessageMove] = []
+        self.watch: set[UUID] = set()
+        self.unwatch: set[UUID] = set()
+        self.mails: list[UUID] = []
+
+    # What is, with what this event has changed so far.
+
+    @property
+    def ticket(self) -> Ticket:
+        return replace(self.was, **self._values) if self._values else self.was  # type: ignore[arg-type]
+
+    @property
+    def category(self) -> Category:
+        return self._values.get("category", self.was.category)  # type: ignore[return-value]
+
+    def get(self, name: str) -> object:
+        return self._values[name] if name in self._values else getattr(self.was, name)
+
+    @property
+    def assignee_id(self) -> UUID | None:
+        return self.get("assignee_id")  # type: ignore[return-value]
+
+    @property
+    def team_id(self) -> UUID | None:
+        return self.get("team_id")  # type: ignore[return-value]
+
+    @property
+    def next_seq(self) -> int:
+        """The seq of the entry that is being filled."""
+        return self.was.seq + len(self._entries) + 1
+
+    @property
+    def touched(self) -> bool:
+        """Whether this event has brought anything yet."""
+        return bool(self._entries)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self._changes)
+
+    # Changes.
+
+    def set(self, name: str, value: object) -> None:
+        assert name in _FIELDS, name
+        before = self.get(name)
+        if before == value:
+            return
+        self._values[name] = value
+        if name in DERIVED:
+            return
+        change = self._changes.setdefault(name, [before, value])
+        change[1] = value
+        if change[0] == change[1]:
+            del self._changes[name]
+
+    def enter(self, status: Status, *, actor: Actor) -> None:
+        """The ticket takes `status`, with all that its category brings along."""
+        before = self.category
+        category = status.category
+        if category is Category.RESOLVED and self.assignee_id is None:
+            self._take_on_resolve(actor)
+        missing = [
+            key for key in status.required_fields if self._fields().get(key) in (None, "", [])
+        ]
+        if missing and actor.kind is ActorKind.USER:
+            raise Invalid(
+                f"{status.name} needs {', '.join(missing)}.",
+                fields={f"/fields/{key}": f"is needed for {status.name}" for key in missing},
+            )
+        self.set("status", status.key)
+        self.set("category", category)
+        if category is before:
+            return
+        if category is Category.RESOLVED:
+            self.set("resolved_at", self.now)
+            after = self.desk.settings.auto_close_after
+            self.set("auto_close_at", self.now + after if after is not None else None)
+        else:
+            self.set("auto_close_at", None)
+            if category is not Category.CLOSED:
+                self.set("resolved_at", None)
+        self.set("closed_at", self.now if category is Category.CLOSED else None)
+        if category.is_over or category is Category.RESOLVED:
+            self.wake()
+        if category.is_over:
+            self.set("remind_at", None)
+            self.set("reminder", None)
+
+    def go(self, key: str, *, actor: Actor) -> None:
+        """A person (or a rule) asks for the status `key`: checked, then entered."""
+        status = self.desk.statuses.get(key)
+        if status is None or not status.active:
+            known = ", ".join(s.key for s in self.desk.statuses.values() if s.active)
+            raise Invalid(f"There is no status {key!r}.", fields={"/status": f"is one of {known}"})
+        if key == self.get("status"):
+            return
+        current = self.desk.statuses.get(str(self.get("status")))
+        if status.category is Category.MERGED:
+            raise StatusNotAllowed("A ticket becomes merged by merging it, not by its status.")
+        if status.category is Category.NEW and self.category is not Category.NEW:
+            raise StatusNotAllowed("A ticket that was worked on cannot become new again.")
+        allowed = current.transitions if current else None
+        if allowed is not None and key not in allowed and actor.kind is ActorKind.USER:
+            names = ", ".join(sorted(allowed)) or "nothing"
+            raise StatusNotAllowed(f"From {current.name} a ticket may go to: {names}.")  # type: ignore[union-attr]
+        self.enter(status, actor=actor)
+
+    def enter_category(self, category: Category) -> None:
+        self.enter(self.desk.status_for(category), actor=self.event.actor)
+
+    def _fields(self) -> Mapping[str, object]:
+        return self.get("fields")  # type: ignore[return-value]
+
+    def _take_on_resolve(self, actor: Actor) -> None:
+        if actor.kind is not ActorKind.USER or not self.desk.settings.assign_on_resolve:
+            raise NeedsAssignee(self.was.number)
+        assert actor.id is not None
+        team = self.desk.teams.get(self.team_id) if self.team_id else None
+        if team is not None and actor.id not in team.members:
+            own = [t.id for t in self.desk.teams.values() if actor.id in t.members]
+            self.set("team_id", min(own) if own else None)
+        self.set("assignee_id", actor.id)
+
+    def assign(
+        self,
+        *,
+        team_id: UUID | Keep | None,
+        assignee_id: UUID | Keep | None,
+        actor: Actor,
+    ) -> None:
+        """Team and agent as asked; an agent outside the team is refused or, if kept, let go."""
+        if not isinstance(team_id, Keep):
+            team = self.desk.teams.get(team_id) if team_id else None
+            if team_id is not None and (team is None or not team.active):
+                raise Invalid("There is no such team.", fields={"/team_id": "names no active team"})
+            self.set("team_id", team_id)
+        team = self.desk.teams.get(self.team_id) if self.team_id else None
+        if not isinstance(assignee_id, Keep) and assignee_id is not None:
+            agent = self.desk.agents.get(assignee_id)
+            if agent is None or not agent.active or agent.role == "viewer":
+                raise Invalid(
+                    "There is no such agent.",
+                    fields={"/assignee_id": "names nobody who takes tickets"},
+                )
+            if team is not None and assignee_id not in team.members:
+                raise NotAMember(
+                    f"{agent.name} is not in {team.name}. Choose a member, or change the team too.",
+                    fields={"/assignee_id": f"is not in {team.name}"},
+                )
+        if not isinstance(assignee_id, Keep):
+            self.set("assignee_id", assignee_id)
+        elif team is not None and self.assignee_id not in (None, *team.members):
+            self.set("assignee_id", None)
+        if self.assignee_id is not None and self.category is Category.NEW:
+            self.enter_category(Category.OPEN)
+        if self.assignee_id is not None and self.assignee_id != self.was.assignee_id:
+            self.tell([self.assignee_id], "assigned")
+
+    def wake(self) -> None:
+        self.set("snoozed_until", None)
+        self.set("snoozed", None)
+
+    def decided(self, *names: str) -> None:
+        """A person decided these properties: a model leaves them alone from now on."""
+        known: tuple[str, ...] = self.get("decided")  # type: ignore[assignment]
+        self.set("decided", tuple(sorted({*known, *names})))
+
+    def say(
+        self, message: NewMessage, *, visibility: Visibility, channel: str, author: Actor
+    ) -> None:
+        kind = "customer" if author.kind is ActorKind.CUSTOMER else "user"
+        self.messages.append(
+            StoredMessage(
+                message=message,
+                seq=self.next_seq,
+                author_kind="customer" if kind == "customer" else "user",
+                author_id=author.id,
+                visibility=visibility,
+                channel=channel,
+                created_at=self.now,
+            )
+        )
+        if visibility is Visibility.PUBLIC:
+            self.set("message_seq", self.next_seq)
+            self.set("customer_at" if kind == "customer" else "agent_at", self.now)
+        if kind == "user":
+            named = {m.group(1).lower().rstrip(".") for m in _MENTION.finditer(message.text)}
+            self.tell((self.desk.handles[h] for h in named if h in self.desk.handles), "mentioned")
+
+    def tell(
+        self, users: Iterable[UUID], kind: str, data: Mapping[str, object] | None = None
+    ) -> None:
+        """Each of `users` but the actor learns of the entry that is being filled."""
+        known = {(n.user_id, n.seq, n.kind) for n in self.notices}
+        for user in users:
+            agent = self.desk.agents.get(user)
+            told = (user, self.next_seq, kind) in known
+            if agent is None or not agent.active or user == self.event.actor.id or told:
+                continue
+            self.notices.append(Notice(user, self.next_seq, kind, dict(data or {})))
+            known.add((user, self.next_seq, kind))
+
+    # Entries and clocks.
+
+    def record(
+        self,
+        kind: str,
+        *,
+        data: Mapping[str, object] | None = None,
+        key: str | None = None,
+        actor: Actor | None = None,
+        cause: Mapping[str, object] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> None:
+        """Closes the entry that was being filled; the next changes belong to the next one."""
+        self._entries.append(
+            Entry(
+                seq=self.next_seq,
+                type=kind,
+                key=key or self.event.key,
+                actor=actor or self.event.actor,
+                cause=self.event.cause if cause is None else cause,
+                changes=self._changes,
+                data=dict(data or {}),
+                occurred_at=occurred_at or self.now,
+            )
+        )
+        self._changes = {}
+
+    def observe(
+        self,
+        *,
+        creation: bool = False,
+        customer_message: bool = False,
+        agent_reply: bool = False,
+        cancelled: str | None = None,
+    ) -> None:
+        """The clocks learn what the last entry brought."""
+        was = self.was
+        by_customer = was.created_by_kind is ActorKind.CUSTOMER
+        priority: Priority | None = self.get("priority")  # type: ignore[assignment]
+        fact = sla.Fact(
+            at=self.now,
+            category=self.category,
+            priority=priority,
+            created_by="customer" if by_customer else "agent",
+            created_at=None if creation else was.created_at,
+            replied=was.agent_at is not None,
+            customer_message=customer_message,
+            agent_reply=agent_reply,
+            cancelled=cancelled,
+        )
+        self.clocks = sla.observe(self.clocks, fact, self.terms)
+
+    def fire(self, moment: datetime) -> tuple[sla.Due, ...]:
+        """The steps due at `moment`. Breaches among what is due are recorded here."""
+        self.clocks, dues = sla.fire(self.clocks, self.terms, now=moment, detected_at=self.now)
+        for due in dues:
+            if due.kind == "step":
+                continue
+            clock = next(c for c in self.clocks if (c.metric, c.cycle) == (due.metric, due.cycle))
+            earliest = [t for t in (self.get("breached_at"), due.at) if isinstance(t, datetime)]
+            self.set("breached_at", min(earliest))
+            self.record(
+                "sla_breached",
+                key=f"breach/{self.was.id}/{due.metric}/{due.cycle}",
+                actor=Actor(ActorKind.AUTOMATION),
+                cause={
+                    **self.event.cause,
+                    "policy": str(clock.policy_id),
+                    "version": clock.policy_version,
+                },
+                data={
+                    "metric": due.metric,
+                    "cycle": due.cycle,
+                    "late_by_seconds": max(0, int(due.lateness.total_seconds())),
+                },
+                occurred_at=due.at,
+            )
+        return tuple(due for due in dues if due.kind == "step")
+
+    def decision(self) -> Decision:
+        """Everything collected, with due times and the next deadline worked out anew."""
+        if not self._entries:
+            return Decision(ticket=self.was, clocks=self._clocks_before)
+        assert not self._changes, f"changes without an entry: {self._changes}"
+        self._due_times()
+        self.set("deadline_at", self.deadline())
+        self.set("seq", self.was.seq + len(self._entries))
+        self.set("updated_at", self.now)
+        before = {(c.metric, c.cycle): c for c in self._clocks_before}
+        return Decision(
+            ticket=self.ticket,
+            entries=tuple(self._entries),
+            clocks=self.clocks,
+            changed_clocks=tuple(c for c in self.clocks if before.get((c.metric, c.cycle)) != c),
+            messages=tuple(self.messages),
+            notices=tuple(self.notices),
+            relations=tuple(self.relations),
+            moves=tuple(self.moves),
+            watch=frozenset(self.watch),
+            unwatch=frozenset(self.unwatch),
+            mails=tuple(self.mails),
+        )
+
+    def _due_times(self) -> None:
+        shown = sla.summary(self.clocks)
+        self.set("first_reply_due_at", shown["first_reply_due_at"])
+        self.set("resolution_due_at", shown["resolution_due_at"])
+        self.set("next_due_at", shown["next_due_at"])
+        if self.terms and self.clocks:
+            self.set("policy_id", self.terms.policy.id)
+            self.set("policy_version", self.terms.policy.version)
+
+    def deadline(self) -> datetime | None:
+        """When something happens by itself next; None when nothing will."""
+        if self.category.is_over:
+            return None
+        moments = [
+            sla.next_moment(self.clocks, self.terms),
+            self.get("snoozed_until"),
+            self.get("remind_at"),
+            self.get("auto_close_at"),
+        ]
+        return min((m for m in moments if isinstance(m, datetime)), default=None)

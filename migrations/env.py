@@ -1,0 +1,22 @@
+"""Runs revisions as the owner, giving up soon where a lock is held: a migration must not stall the desk."""
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+import models.accounts
+import models.customers
+import models.delivery
+import models.sla
+import models.tickets  # noqa: F401
+from models.base import Base
+
+engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
+with engine.connect() as connection:
+    connection.execute(text("set lock_timeout = '5s'"))
+    connection.commit()
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, transaction_per_migration=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()

@@ -1,0 +1,203 @@
+"""Tenants, the people who work in them, and how those prove who they are."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Json, Owned
+
+
+class Tenant(Base):
+    __tablename__ = "tenants"
+    __table_args__ = (
+        # The slug names workflows, Redis keys and index filters: it never changes.
+        CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'", name="slug"),
+        CheckConstraint("rate_class in ('standard', 'high', 'unlimited')", name="rate_class"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    settings: Mapped[Json] = mapped_column(server_default="{}")
+    # Raised by every change of what rules read (policies, teams, statuses, ...); a process holding
+    # an older number reloads before it decides.
+    config_version: Mapped[int] = mapped_column(server_default="1")
+    rate_class: Mapped[str] = mapped_column(Text, server_default="standard")
+    created_at: Mapped[datetime]
+
+
+class User(Owned, Base):
+    """Somebody who works here: an agent in the wide sense, whatever the role."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        Index("uq_users_tenant_id_email", "tenant_id", "email", unique=True),
+        Index("uq_users_tenant_id_handle", "tenant_id", "handle", unique=True),
+        CheckConstraint("email = lower(email)", name="email_lower"),
+        CheckConstraint("role in ('admin', 'supervisor', 'agent', 'viewer')", name="role"),
+    )
+
+    email: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    handle: Mapped[str] = mapped_column(Text)  # what follows the @ in a mention
+    role: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str | None] = mapped_column(Text)  # null: invited, not yet accepted
+    active: Mapped[bool] = mapped_column(server_default="true")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Team(Owned, Base):
+    __tablename__ = "teams"
+    __table_args__ = (
+        Index("uq_teams_tenant_id_name", "tenant_id", "name", unique=True),
+        CheckConstraint("routing in ('manual', 'round_robin')", name="routing"),
+    )
+
+    name: Mapped[str] = mapped_column(Text)
+    routing: Mapped[str] = mapped_column(Text, server_default="manual")
+    active: Mapped[bool] = mapped_column(server_default="true")
+    created_at: Mapped[datetime]
+
+
+class TeamMember(Base):
+    __tablename__ = "team_members"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "team_id"], ["teams.tenant_id", "teams.id"], ondelete="CASCADE"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        Index("ix_team_members_tenant_id_user_id", "tenant_id", "user_id"),
+    )
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    team_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    lead: Mapped[bool] = mapped_column(server_default="false")
+
+
+class LoginSession(Owned, Base):
+    """One sign-in on one device; its refresh secret changes at every use."""
+
+    __tablename__ = "login_sessions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        Index("ix_login_sessions_tenant_id_user_id", "tenant_id", "user_id"),
+        UniqueConstraint("refresh_hash"),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    refresh_hash: Mapped[bytes]
+    # The secret before the present one: seen again, somebody copied it, and the session ends.
+    previous_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    user_agent: Mapped[str] = mapped_column(Text)
+    ip: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class ApiToken(Owned, Base):
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("token_hash"),
+        # A token either acts for a person or takes customers' submissions; never both.
+        CheckConstraint("(kind = 'personal') = (user_id is not null)", name="kind_user"),
+        CheckConstraint("kind in ('personal', 'intake')", name="kind"),
+        CheckConstraint("rate_class in ('standard', 'high', 'unlimited')", name="rate_class"),
+    )
+
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[uuid.UUID | None]
+    token_hash: Mapped[bytes]
+    hint: Mapped[str] = mapped_column(Text)  # its last four characters
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    rate_class: Mapped[str] = mapped_column(Text, server_default="standard")
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class PasswordLink(Owned, Base):
+    """A signed link that sets a password once: a reset or an invitation."""
+
+    __tablename__ = "password_links"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    purpose: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class AuditEntry(Owned, Base):
+    """What somebody did. Written in the action's own transaction, chained by the sealer after."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("ix_audit_entries_tenant_id_at", "tenant_id", "at"),
+        Index("uq_audit_entries_tenant_id_position", "tenant_id", "position", unique=True),
+        Index(
+            "ix_audit_entries_unsealed",
+            "tenant_id",
+            "id",
+            postgresql_where="position is null",
+        ),
+        # A sealed row has its place and its hash, an unsealed one neither.
+        CheckConstraint("(position is null) = (hash is null)", name="sealed"),
+    )
+
+    at: Mapped[datetime]
+    actor_kind: Mapped[str] = mapped_column(Text)
+    actor_id: Mapped[uuid.UUID | None]
+    action: Mapped[str] = mapped_column(Text)
+    target_kind: Mapped[str] = mapped_column(Text)
+    target_id: Mapped[str | None] = mapped_column(Text)
+    data: Mapped[Json] = mapped_column(server_default="{}")
+    ip: Mapped[str | None] = mapped_column(Text)
+    auth_method: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    position: Mapped[int | None]
+    hash: Mapped[bytes | None]
+
+
+class IdempotencyKey(Base):
+    """The answer a POST gave, kept so that the same key gets the same answer."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
+    )
+    caller: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    body: Mapped[bytes]
+    created_at: Mapped[datetime]

@@ -1,0 +1,122 @@
+"""What still has to reach another system, and what became of it; long jobs and their items."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Text,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Json, Owned
+from models.tickets import _of_ticket
+
+
+class Outbox(Base):
+    """A committed fact that one destination has not been told yet.
+
+    A row per destination rather than a number per destination: rows commit out of the order of
+    their ids, so a cursor over ids would skip some.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_due", "destination", "available_at", "id"),
+        CheckConstraint("destination in ('workflows', 'index', 'live')", name="destination"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    destination: Mapped[str] = mapped_column(Text)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    ticket_id: Mapped[uuid.UUID]
+    number: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(Text)
+    seq: Mapped[int]
+    actor_id: Mapped[uuid.UUID | None]
+    created_at: Mapped[datetime]
+    available_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class Delivery(Owned, Base):
+    """One outgoing mail, webhook or push, with a state a person can read."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        _of_ticket(),
+        # Fixed before the first attempt.
+        Index("uq_deliveries_tenant_id_key", "tenant_id", "key", unique=True),
+        Index("ix_deliveries_ticket", "tenant_id", "ticket_id", "id"),
+        Index(
+            "ix_deliveries_open",
+            "tenant_id",
+            "ticket_id",
+            postgresql_where=text("state in ('queued', 'sending')"),
+        ),
+        CheckConstraint("kind in ('mail', 'webhook', 'push')", name="kind"),
+        CheckConstraint(
+            "state in ('queued', 'sending', 'sent', 'failed', 'bounced', 'unknown', 'cancelled')",
+            name="state",
+        ),
+    )
+
+    ticket_id: Mapped[uuid.UUID]
+    message_id: Mapped[uuid.UUID | None]
+    kind: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text)
+    recipient: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+
+class BulkJob(Owned, Base):
+    """One change to many tickets, with the list fixed when it was asked for."""
+
+    __tablename__ = "bulk_jobs"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('queued', 'running', 'finished', 'cancelled', 'undoing', 'undone')",
+            name="state",
+        ),
+    )
+
+    created_by: Mapped[uuid.UUID]
+    action: Mapped[Json]
+    state: Mapped[str] = mapped_column(Text)
+    total: Mapped[int]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class BulkItem(Base):
+    __tablename__ = "bulk_items"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], ["bulk_jobs.tenant_id", "bulk_jobs.id"], ondelete="CASCADE"
+        ),
+        CheckConstraint(
+            "state in ('queued', 'done', 'unchanged', 'refused', 'cancelled', 'undone', 'kept')",
+            name="state",
+        ),
+    )
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    code: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str | None] = mapped_column(Text)
+    seq: Mapped[int | None]  # of the event the change made
+    before: Mapped[Json | None]  # what undo puts back

@@ -1,0 +1,432 @@
+"""The hot write path in raw SQL: what one event reads and writes, ready to be sent in one batch."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from enum import Enum
+
+from psycopg.types.json import Jsonb
+
+from domain.sla import Clock
+from domain.states import ActorKind, Category, Channel, Priority, TicketType
+from domain.tickets import Entry, MessageMove, Notice, RelationChange, StoredMessage, Ticket
+from models.session import Row, Statement
+
+_NAMES = tuple(field.name for field in fields(Ticket))
+_JSON = frozenset({"fields", "reminder", "escalation", "verdict"})
+_COLUMNS = ", ".join(_NAMES)
+_CLOCK_NAMES = tuple(Clock.model_fields)
+_CLOCK_COLUMNS = ", ".join(_CLOCK_NAMES)
+
+DESTINATIONS = ("workflows", "index", "live")
+
+
+def _bind(name: str, value: object) -> object:
+    if value is None:
+        return None
+    if name in _JSON:
+        return Jsonb(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def to_ticket(row: Row) -> Ticket:
+    """The row as the rules see it."""
+    values = {name: row[name] for name in _NAMES}
+    values["category"] = Category(values["category"])
+    values["channel"] = Channel(values["channel"])
+    values["created_by_kind"] = ActorKind(values["created_by_kind"])
+    if values["priority"] is not None:
+        values["priority"] = Priority(values["priority"])
+    if values["type"] is not None:
+        values["type"] = TicketType(values["type"])
+    values["tags"] = tuple(values["tags"])
+    values["decided"] = tuple(values["decided"])
+    return Ticket(**values)
+
+
+def to_clock(row: Row) -> Clock:
+    return Clock.model_validate({name: row[name] for name in _CLOCK_NAMES})
+
+
+# Reads.
+
+
+def lock_tickets(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
+    """The rows of tickets, locked in ascending id order: two of these never deadlock."""
+    return (
+        f"select {_COLUMNS} from tickets where tenant_id = %s and number = any(%s)"
+        " order by id for update",
+        (tenant_id, list(numbers)),
+    )
+
+
+def clocks_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
+    return (
+        f"select c.ticket_id, {', '.join(f'c.{n}' for n in _CLOCK_NAMES)} from clocks c"
+        " join tickets t on t.tenant_id = c.tenant_id and t.id = c.ticket_id"
+        " where t.tenant_id = %s and t.number = any(%s) order by c.metric, c.cycle",
+        (tenant_id, list(numbers)),
+    )
+
+
+def applied_keys(tenant_id: uuid.UUID, keys: Iterable[str]) -> Statement:
+    return (
+        "select key, ticket_id, seq from events where tenant_id = %s and key = any(%s)",
+        (tenant_id, list(keys)),
+    )
+
+
+def requester_mail(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
+    """Where a public reply goes: the requester's oldest address."""
+    return (
+        "select distinct on (t.id) t.id as ticket_id, i.value as email from tickets t"
+        " join customer_identities i on i.tenant_id = t.tenant_id"
+        " and i.customer_id = t.requester_id and i.kind = 'email'"
+        " where t.tenant_id = %s and t.number = any(%s) order by t.id, i.created_at, i.id",
+        (tenant_id, list(numbers)),
+    )
+
+
+def config_version(tenant_id: uuid.UUID) -> Statement:
+    return ("select config_version, slug from tenants where id = %s", (tenant_id,))
+
+
+def next_numbers(tenant_id: uuid.UUID, count: int = 1) -> Statement:
+    counter = f"numbers.t_{tenant_id.hex}"
+    return (
+        "select nextval(%s::regclass) as number from generate_series(1, %s)",
+        (counter, count),
+    )
+
+
+# Writes.
+
+
+_INSERT_TICKET = (
+    f"insert into tickets (tenant_id, {_COLUMNS})"
+    f" values (%(tenant_id)s, {', '.join(f'%({n})s' for n in _NAMES)})"
+)
+
+
+def insert_ticket(tenant_id: uuid.UUID, ticket: Ticket) -> Statement:
+    row = {name: _bind(name, getattr(ticket, name)) for name in _NAMES}
+    row["fields"] = Jsonb(dict(ticket.fields))
+    return (_INSERT_TICKET, {"tenant_id": tenant_id, **row})
+
+
+def update_ticket(tenant_id: uuid.UUID, before: Ticket, after: Ticket) -> Statement:
+    """Only what changed is sent: a reply touches a handful of columns."""
+    changed = [n for n in _NAMES if getattr(before, n) != getattr(after, n)]
+    values: dict[str, object] = {n: _bind(n, getattr(after, n)) for n in changed}
+    return (
+        f"update tickets set {', '.join(f'{n} = %({n})s' for n in changed)}"
+        " where tenant_id = %(tenant_id)s and id = %(ticket_id)s",
+        {**values, "tenant_id": tenant_id, "ticket_id": after.id},
+    )
+
+
+_INSERT_EVENT = (
+    "insert into events (tenant_id, ticket_id, seq, type, key, actor_kind, actor_id, cause,"
+    " changes, data, occurred_at, recorded_at)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def insert_events(
+    tenant_id: uuid.UUID, ticket_id: uuid.UUID, entries: Iterable[Entry], *, recorded_at: datetime
+) -> list[Statement]:
+    return [
+        (
+            _INSERT_EVENT,
+            (
+                tenant_id,
+                ticket_id,
+                e.seq,
+                e.type,
+                e.key,
+                e.actor.kind.value,
+                e.actor.id,
+                Jsonb(dict(e.cause)),
+                Jsonb(dict(e.changes)),
+                Jsonb({k: v for k, v in e.data.items() if v is not None}),
+                e.occurred_at,
+                recorded_at,
+            ),
+        )
+        for e in entries
+    ]
+
+
+_INSERT_MESSAGE = (
+    "insert into messages (tenant_id, id, ticket_id, origin_ticket_id, seq, author_kind, author_id,"
+    " visibility, channel, body_text, body_html, created_at)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def insert_messages(
+    tenant_id: uuid.UUID,
+    ticket_id: uuid.UUID,
+    messages: Iterable[StoredMessage],
+    *,
+    origin_id: uuid.UUID | None = None,
+) -> list[Statement]:
+    statements: list[Statement] = []
+    for m in messages:
+        statements.append(
+            (
+                _INSERT_MESSAGE,
+                (
+                    tenant_id,
+                    m.message.id,
+                    ticket_id,
+                    origin_id or ticket_id,
+                    m.seq,
+                    m.author_kind,
+                    m.author_id,
+                    m.visibility.value,
+                    str(m.channel),
+                    m.message.text,
+                    m.message.html,
+                    m.created_at,
+                ),
+            )
+        )
+        if m.message.attachments:
+            statements.append(
+                (
+                    "update attachments set message_id = %s"
+                    " where tenant_id = %s and id = any(%s) and message_id is null",
+                    (m.message.id, tenant_id, list(m.message.attachments)),
+                )
+            )
+    return statements
+
+
+_UPSERT_CLOCK = (
+    f"insert into clocks (tenant_id, ticket_id, {_CLOCK_COLUMNS})"
+    f" values (%(tenant_id)s, %(ticket_id)s, {', '.join(f'%({n})s' for n in _CLOCK_NAMES)})"
+    " on conflict (tenant_id, ticket_id, metric, cycle) do update set "
+    + ", ".join(f"{n} = excluded.{n}" for n in _CLOCK_NAMES if n not in ("metric", "cycle"))
+)
+
+
+def upsert_clocks(
+    tenant_id: uuid.UUID, ticket_id: uuid.UUID, clocks: Iterable[Clock]
+) -> list[Statement]:
+    statements: list[Statement] = []
+    # Those that stop first: a new cycle may not run beside the one it follows.
+    for clock in sorted(clocks, key=lambda c: (c.stopped_at is None, c.cycle)):
+        values: dict[str, object] = {n: _bind(n, getattr(clock, n)) for n in _CLOCK_NAMES}
+        values["pauses"] = Jsonb([p.model_dump(mode="json") for p in clock.pauses])
+        statements.append(
+            (_UPSERT_CLOCK, {"tenant_id": tenant_id, "ticket_id": ticket_id, **values})
+        )
+    return statements
+
+
+_INSERT_OUTBOX = (
+    "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, actor_id,"
+    " created_at, available_at) select d, %s, %s, %s, %s, %s, %s, now(), now()"
+    " from unnest(%s::text[]) d"
+)
+
+
+def insert_outbox(
+    tenant_id: uuid.UUID,
+    ticket: Ticket,
+    kind: str,
+    *,
+    actor_id: uuid.UUID | None,
+    destinations: Iterable[str] = DESTINATIONS,
+) -> Statement:
+    return (
+        _INSERT_OUTBOX,
+        (tenant_id, ticket.id, ticket.number, kind, ticket.seq, actor_id, list(destinations)),
+    )
+
+
+def insert_notices(
+    tenant_id: uuid.UUID,
+    ticket_id: uuid.UUID,
+    notices: Iterable[tuple[uuid.UUID, Notice]],
+    *,
+    at: datetime,
+) -> list[Statement]:
+    return [
+        (
+            "insert into notifications (tenant_id, id, user_id, ticket_id, seq, kind, data,"
+            " created_at) values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+            (tenant_id, id_, n.user_id, ticket_id, n.seq, n.kind, Jsonb(dict(n.data)), at),
+        )
+        for id_, n in notices
+    ]
+
+
+def write_relations(
+    tenant_id: uuid.UUID, changes: Iterable[RelationChange], *, at: datetime
+) -> list[Statement]:
+    return [
+        (
+            "insert into relations (tenant_id, source_id, kind, target_id, created_at)"
+            " values (%s, %s, %s, %s, %s) on conflict (tenant_id, source_id, kind, target_id)"
+            " do nothing",
+            (tenant_id, c.source_id, c.kind.value, c.target_id, at),
+        )
+        if c.add
+        else (
+            "delete from relations where tenant_id = %s and source_id = %s and kind = %s"
+            " and target_id = %s",
+            (tenant_id, c.source_id, c.kind.value, c.target_id),
+        )
+        for c in changes
+    ]
+
+
+def move_messages(tenant_id: uuid.UUID, move: MessageMove) -> Statement:
+    """Messages change their ticket; where they were written stays on them."""
+    if move.message_ids is not None:
+        return (
+            "update messages set ticket_id = %s where tenant_id = %s and ticket_id = %s"
+            " and id = any(%s)",
+            (move.to_id, tenant_id, move.from_id, list(move.message_ids)),
+        )
+    if move.origin_id is not None:  # back home, with all that had been merged in there before
+        return (
+            "with recursive home as (select %(origin)s::uuid as id union"
+            " select t.id from tickets t join home h on t.merged_into = h.id"
+            " where t.tenant_id = %(tenant)s)"
+            " update messages set ticket_id = %(to)s where tenant_id = %(tenant)s"
+            " and origin_ticket_id in (select id from home) and ticket_id <> %(to)s",
+            {"origin": move.origin_id, "to": move.to_id, "tenant": tenant_id},
+        )
+    return (
+        "update messages set ticket_id = %s where tenant_id = %s and ticket_id = %s",
+        (move.to_id, tenant_id, move.from_id),
+    )
+
+
+def write_watchers(
+    tenant_id: uuid.UUID,
+    ticket_id: uuid.UUID,
+    *,
+    watch: Iterable[uuid.UUID],
+    unwatch: Iterable[uuid.UUID],
+    at: datetime,
+) -> list[Statement]:
+    added: list[Statement] = [
+        (
+            "insert into watchers (tenant_id, ticket_id, user_id, created_at)"
+            " values (%s, %s, %s, %s) on conflict do nothing",
+            (tenant_id, ticket_id, user, at),
+        )
+        for user in watch
+    ]
+    gone = list(unwatch)
+    if gone:
+        added.append(
+            (
+                "delete from watchers where tenant_id = %s and ticket_id = %s and user_id = any(%s)",
+                (tenant_id, ticket_id, gone),
+            )
+        )
+    return added
+
+
+def insert_mail(
+    tenant_id: uuid.UUID,
+    *,
+    id: uuid.UUID,
+    ticket_id: uuid.UUID,
+    message_id: uuid.UUID,
+    key: str,
+    recipient: str,
+    at: datetime,
+) -> Statement:
+    return (
+        "insert into deliveries (tenant_id, id, ticket_id, message_id, kind, key, recipient, state,"
+        " created_at, updated_at) values (%s, %s, %s, %s, 'mail', %s, %s, 'queued', %s, %s)",
+        (tenant_id, id, ticket_id, message_id, key, recipient, at, at),
+    )
+
+
+def insert_audit(
+    tenant_id: uuid.UUID,
+    *,
+    id: uuid.UUID,
+    at: datetime,
+    actor_kind: str,
+    actor_id: uuid.UUID | None,
+    action: str,
+    target_kind: str,
+    target_id: str | None,
+    data: Mapping[str, object],
+    ip: str | None,
+    auth_method: str | None,
+    request_id: str | None,
+) -> Statement:
+    return (
+        "insert into audit_entries (tenant_id, id, at, actor_kind, actor_id, action, target_kind,"
+        " target_id, data, ip, auth_method, request_id)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            tenant_id, id, at, actor_kind, actor_id, action, target_kind, target_id,
+            Jsonb(dict(data)), ip, auth_method, request_id,
+        ),
+    )  # fmt: skip
+
+
+def insert_customer(
+    tenant_id: uuid.UUID,
+    *,
+    id: uuid.UUID,
+    name: str,
+    organization_id: uuid.UUID | None,
+    at: datetime,
+) -> Statement:
+    return (
+        "insert into customers (tenant_id, id, name, organization_id, created_at, updated_at)"
+        " values (%s, %s, %s, %s, %s, %s)",
+        (tenant_id, id, name, organization_id, at, at),
+    )
+
+
+def insert_identity(
+    tenant_id: uuid.UUID,
+    *,
+    id: uuid.UUID,
+    customer_id: uuid.UUID,
+    kind: str,
+    value: str,
+    verified_at: datetime | None,
+    at: datetime,
+) -> Statement:
+    """Gives a row when it was new. No update on conflict: that would lock a shared row."""
+    return (
+        "insert into customer_identities (tenant_id, id, customer_id, kind, value, verified_at,"
+        " created_at) values (%s, %s, %s, %s, %s, %s, %s)"
+        " on conflict (tenant_id, kind, value) do nothing returning id",
+        (tenant_id, id, customer_id, kind, value, verified_at, at),
+    )
+
+
+def find_customer(tenant_id: uuid.UUID, *, kind: str, value: str) -> Statement:
+    return (
+        "select c.id, c.name, c.organization_id from customer_identities i"
+        " join customers c on c.tenant_id = i.tenant_id and c.id = i.customer_id"
+        " where i.tenant_id = %s and i.kind = %s and i.value = %s",
+        (tenant_id, kind, value),
+    )
+
+
+def organization_of_domain(tenant_id: uuid.UUID, domain: str) -> Statement:
+    return (
+        "select id from organizations where tenant_id = %s and domains @> array[%s]::text[]"
+        " order by id limit 1",
+        (tenant_id, domain),
+    )

@@ -1,0 +1,513 @@
+"""Everything that happens to tickets: one transaction each, through the one rule book."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from domain.desk import Desk
+from domain.errors import ChangedMeanwhile, Invalid, TicketNotFound
+from domain.permissions import Permission, Principal, check
+from domain.sla import Clock
+from domain.states import ActorKind, Category, Channel, Priority, TicketType, Visibility
+from domain.tickets import (
+    Actor,
+    Changed,
+    CustomerReplied,
+    Decision,
+    Entry,
+    Event,
+    NewMessage,
+    NewTicket,
+    Ticket,
+    asked_properties,
+    decide,
+    open_ticket,
+)
+from models import ledger
+from models.base import new_id
+from models.session import Statement, Work
+from services.desks import Desks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a request came from, for the cause of events and for the audit log."""
+
+    request_id: str | None = None
+    ip: str | None = None
+    auth_method: str | None = None
+
+    @property
+    def cause(self) -> dict[str, object]:
+        return {"request": self.request_id} if self.request_id else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event for one ticket."""
+
+    number: int
+    event: Event
+    permission: Permission | None = None  # what the caller needs; None: no caller to ask
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A ticket after an event, as committed with it. `applied` is False for a key seen before."""
+
+    ticket: Ticket
+    entries: tuple[Entry, ...] = ()
+    applied: bool = True
+    clocks: tuple[Clock, ...] = ()
+    decision: Decision | None = None
+
+
+def clock() -> datetime:
+    """The wall clock of this process: the only one that requests are decided by."""
+    return datetime.now(UTC)
+
+
+class Tickets:
+    """The use cases. Each takes a `Work`, writes everything in it, and leaves the commit to it."""
+
+    def __init__(self, desks: Desks, *, now: Callable[[], datetime] = clock) -> None:
+        self._desks = desks
+        self._now = now
+
+    async def handle(
+        self,
+        work: Work,
+        *steps: Step,
+        caller: Principal | None = None,
+        origin: Origin | None = None,
+        now: datetime | None = None,
+    ) -> list[Outcome]:
+        """Applies each event to its ticket, all or none, two round trips for all of them.
+
+        `now` is the workflow's clock; requests leave it out and get the time after the locks.
+        An event whose key was seen before changes nothing and answers with the ticket as it is.
+        """
+        tenant = work.tenant_id
+        numbers = sorted({s.number for s in steps})
+        rows, clock_rows, keys, mails, config = await work.batch(
+            ledger.lock_tickets(tenant, numbers),
+            ledger.clocks_of(tenant, numbers),
+            ledger.applied_keys(tenant, (s.event.key for s in steps)),
+            ledger.requester_mail(tenant, numbers),
+            ledger.config_version(tenant),
+        )
+        moment = now or self._now()
+        tickets = {row["number"]: ledger.to_ticket(row) for row in rows}
+        if len(tickets) < len(numbers):
+            raise TicketNotFound
+        if caller is not None:
+            for step in steps:
+                if step.permission is not None:
+                    check(caller, step.permission, tickets[step.number])
+        moved = await self._redirected(work, steps, tickets)
+        if moved is not None:
+            return await self.handle(work, *moved, caller=caller, origin=origin, now=now)
+        desk = await self._desks.get(work, config[0]["config_version"])
+        clocks: dict[uuid.UUID, tuple[Clock, ...]] = {t.id: () for t in tickets.values()}
+        for row in clock_rows:
+            clocks[row["ticket_id"]] += (ledger.to_clock(row),)
+        seen = {row["key"] for row in keys}
+        addresses = {row["ticket_id"]: row["email"] for row in mails}
+        statements: list[Statement] = []
+        outcomes: list[Outcome] = []
+        for step in steps:
+            ticket = tickets[step.number]
+            if step.event.key in seen:
+                outcomes.append(Outcome(ticket, applied=False, clocks=clocks[ticket.id]))
+                continue
+            await self._refuse_stale(work, ticket, step.event)
+            decision = decide(ticket, clocks[ticket.id], step.event, desk, now=moment)
+            if decision.follow_up:
+                assert isinstance(step.event.payload, CustomerReplied)
+                statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
+                await work.batch(*statements)
+                return [await self._follow_up(work, decision.ticket, step, moment)]
+            statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
+            tickets[step.number] = decision.ticket
+            clocks[ticket.id] = decision.clocks
+            outcomes.append(
+                Outcome(
+                    decision.ticket,
+                    decision.entries,
+                    bool(decision.entries),
+                    decision.clocks,
+                    decision,
+                )
+            )
+        if statements:
+            await work.batch(*statements)
+            work.wake_relay()
+        return outcomes
+
+    async def create(
+        self,
+        work: Work,
+        new: "TicketRequest",
+        *,
+        caller: Principal | None = None,
+        origin: Origin | None = None,
+        now: datetime | None = None,
+    ) -> Outcome:
+        """A new ticket with its first message; its customer too, where nobody has that identity.
+
+        The same key again answers with the ticket that it made the first time.
+        """
+        tenant = work.tenant_id
+        reads: list[Statement] = [
+            ledger.config_version(tenant),
+            ledger.next_numbers(tenant),
+            ledger.applied_keys(tenant, [new.key]),
+        ]
+        if new.requester is not None:
+            who = new.requester
+            reads.append(ledger.find_customer(tenant, kind=who.kind, value=who.value))
+            host = who.value.rpartition("@")[2] if who.kind == "email" else ""
+            reads.append(ledger.organization_of_domain(tenant, host))
+        else:
+            reads.append(
+                (
+                    "select id, name, organization_id from customers"
+                    " where tenant_id = %s and id = %s",
+                    (tenant, new.requester_id),
+                )
+            )
+        config, numbers, keys, customers, *rest = await work.batch(*reads)
+        if keys:
+            return Outcome(await self._by_id(work, keys[0]["ticket_id"]), applied=False)
+        moment = now or self._now()
+        desk = await self._desks.get(work, config[0]["config_version"])
+        statements: list[Statement] = []
+        if customers:
+            customer_id: uuid.UUID = customers[0]["id"]
+            organization_id = customers[0]["organization_id"]
+        elif new.requester is None:
+            raise Invalid("There is no such customer.", fields={"/requester_id": "is not known"})
+        else:
+            customer_id = new_id()
+            organization_id = rest[0][0]["id"] if rest and rest[0] else None
+            created = await work.batch(
+                ledger.insert_customer(
+                    tenant,
+                    id=customer_id,
+                    name=new.requester.name or new.requester.value,
+                    organization_id=organization_id,
+                    at=moment,
+                ),
+                ledger.insert_identity(
+                    tenant,
+                    id=new_id(),
+                    customer_id=customer_id,
+                    kind=new.requester.kind,
+                    value=new.requester.value,
+                    verified_at=None,
+                    at=moment,
+                ),
+            )
+            if not created[1]:  # somebody made that customer while we looked: begin again
+                await work.restart()
+                return await self.create(work, new, caller=caller, origin=origin, now=now)
+        by_customer = caller is None or caller.kind == "intake"
+        actor = Actor(ActorKind.CUSTOMER, customer_id) if by_customer else caller.actor  # type: ignore[union-attr]
+        decision = open_ticket(
+            NewTicket(
+                id=new_id(),
+                number=numbers[0]["number"],
+                key=new.key,
+                actor=new.actor or actor,
+                subject=new.subject,
+                requester_id=customer_id,
+                organization_id=organization_id,
+                channel=new.channel,
+                message=new.message,
+                visibility=new.visibility,
+                status=new.status,
+                type=new.type,
+                priority=new.priority,
+                team_id=new.team_id,
+                assignee_id=new.assignee_id,
+                tags=new.tags,
+                fields=new.fields,
+                language=new.language,
+                cause={**(origin.cause if origin else {}), **new.cause},
+                occurred_at=new.occurred_at,
+                follows_up=new.follows_up,
+                split_from=new.split_from,
+            ),
+            desk,
+            now=moment,
+        )
+        address = (
+            {decision.ticket.id: new.requester.value}
+            if new.requester is not None and new.requester.kind == "email"
+            else {}
+        )
+        statements += self._rows(desk, decision, moment=moment, addresses=address, fresh=True)
+        if caller is not None:
+            statements.append(
+                self._audit(tenant, decision.ticket, decision.entries[0], caller, origin, moment)
+            )
+        await work.batch(*statements)
+        work.wake_relay()
+        return Outcome(decision.ticket, decision.entries, True, decision.clocks, decision)
+
+    # Parts.
+
+    def _write(
+        self,
+        desk: Desk,
+        before: Ticket,
+        decision: Decision,
+        step: Step,
+        caller: Principal | None,
+        origin: Origin | None,
+        addresses: Mapping[uuid.UUID, str],
+    ) -> list[Statement]:
+        if not decision.entries:
+            return []
+        moment = decision.ticket.updated_at
+        statements = self._rows(
+            desk,
+            decision,
+            moment=moment,
+            addresses=addresses,
+            before=before,
+            origin_id=_written_in(step.event),
+        )
+        if caller is not None:
+            own = next((e for e in decision.entries if e.key == step.event.key), None)
+            if own is not None:
+                statements.append(
+                    self._audit(desk.tenant_id, decision.ticket, own, caller, origin, moment)
+                )
+        return statements
+
+    def _rows(
+        self,
+        desk: Desk,
+        decision: Decision,
+        *,
+        moment: datetime,
+        addresses: Mapping[uuid.UUID, str],
+        before: Ticket | None = None,
+        origin_id: uuid.UUID | None = None,
+        fresh: bool = False,
+    ) -> list[Statement]:
+        tenant, ticket = desk.tenant_id, decision.ticket
+        statements: list[Statement] = []
+        if fresh:
+            statements.append(ledger.insert_ticket(tenant, ticket))
+        elif before is not None:
+            statements.append(ledger.update_ticket(tenant, before, ticket))
+        statements += ledger.insert_events(
+            tenant, ticket.id, decision.entries, recorded_at=moment
+        )
+        statements += ledger.insert_messages(
+            tenant, ticket.id, decision.messages, origin_id=origin_id
+        )
+        statements += ledger.upsert_clocks(tenant, ticket.id, decision.changed_clocks)
+        statements += ledger.write_relations(tenant, decision.relations, at=moment)
+        statements += [ledger.move_messages(tenant, move) for move in decision.moves]
+        statements += ledger.write_watchers(
+            tenant, ticket.id, watch=decision.watch, unwatch=decision.unwatch, at=moment
+        )
+        statements += ledger.insert_notices(
+            tenant, ticket.id, [(new_id(), n) for n in decision.notices], at=moment
+        )
+        recipient = addresses.get(ticket.id)
+        if recipient is not None:
+            statements += [
+                ledger.insert_mail(
+                    tenant,
+                    id=new_id(),
+                    ticket_id=ticket.id,
+                    message_id=message_id,
+                    key=f"<{message_id.hex}.{ticket.number}@{desk.slug}.holdfast>",
+                    recipient=recipient,
+                    at=moment,
+                )
+                for message_id in decision.mails
+            ]
+        statements.append(
+            ledger.insert_outbox(
+                tenant,
+                ticket,
+                decision.entries[-1].type,
+                actor_id=decision.entries[0].actor.id,
+            )
+        )
+        return statements
+
+    @staticmethod
+    def _audit(
+        tenant: uuid.UUID,
+        ticket: Ticket,
+        entry: Entry,
+        caller: Principal,
+        origin: Origin | None,
+        at: datetime,
+    ) -> Statement:
+        return ledger.insert_audit(
+            tenant,
+            id=new_id(),
+            at=at,
+            actor_kind=caller.kind,
+            actor_id=caller.id,
+            action=f"ticket.{entry.type}",
+            target_kind="ticket",
+            target_id=str(ticket.id),
+            data={"number": ticket.number, "seq": entry.seq, "changes": dict(entry.changes)},
+            ip=origin.ip if origin else None,
+            auth_method=caller.auth_method,
+            request_id=origin.request_id if origin else None,
+        )
+
+    async def _redirected(
+        self, work: Work, steps: Sequence[Step], tickets: Mapping[int, Ticket]
+    ) -> list[Step] | None:
+        """Replies to a merged ticket go where it went. Locks are let go before others are taken."""
+        moved: dict[int, tuple[int, uuid.UUID]] = {}
+        for step in steps:
+            ticket = tickets[step.number]
+            if ticket.category is Category.MERGED and isinstance(
+                step.event.payload, CustomerReplied
+            ):
+                [found] = await work.batch(
+                    (
+                        "with recursive chain as (select id, number, merged_into, 0 as hops"
+                        " from tickets where tenant_id = %(tenant)s and id = %(id)s union all"
+                        " select t.id, t.number, t.merged_into, c.hops + 1 from tickets t"
+                        " join chain c on t.id = c.merged_into"
+                        " where t.tenant_id = %(tenant)s and c.hops < 100)"
+                        " select number from chain where merged_into is null",
+                        {"tenant": work.tenant_id, "id": ticket.id},
+                    )
+                )
+                moved[step.number] = (found[0]["number"], ticket.id)
+        if not moved:
+            return None
+        await work.restart()
+        return [
+            replace(
+                step,
+                number=moved[step.number][0],
+                event=replace(
+                    step.event,
+                    cause={**step.event.cause, "written_in": str(moved[step.number][1])},
+                ),
+            )
+            if step.number in moved
+            else step
+            for step in steps
+        ]
+
+    async def _refuse_stale(self, work: Work, ticket: Ticket, event: Event) -> None:
+        """Changes made in ignorance of a newer change to the same property conflict."""
+        change = event.payload
+        if not isinstance(change, Changed) or change.seen is None or change.seen >= ticket.seq:
+            return
+        [rows] = await work.batch(
+            (
+                "select seq, changes from events"
+                " where tenant_id = %s and ticket_id = %s and seq > %s order by seq",
+                (work.tenant_id, ticket.id, change.seen),
+            )
+        )
+        meanwhile: dict[str, int] = {}
+        for row in rows:
+            for name, values in row["changes"].items():
+                if name != "fields":
+                    meanwhile[name] = row["seq"]
+                    continue
+                old, new = values
+                for key in {*(old or {}), *(new or {})}:
+                    if (old or {}).get(key) != (new or {}).get(key):
+                        meanwhile[f"fields.{key}"] = row["seq"]
+        both = sorted(asked_properties(change) & set(meanwhile))
+        if both:
+            raise ChangedMeanwhile(
+                f"Somebody changed {', '.join(both)} since you read ticket {ticket.number}."
+                " Read it again, then decide.",
+                fields={
+                    f"/{name.replace('.', '/')}": f"changed by event {meanwhile[name]}"
+                    for name in both
+                },
+            )
+
+    async def _follow_up(
+        self, work: Work, closed: Ticket, step: Step, moment: datetime
+    ) -> Outcome:
+        """What a customer writes to a closed ticket opens a new one that follows it up."""
+        reply = step.event.payload
+        assert isinstance(reply, CustomerReplied)
+        return await self.create(
+            work,
+            TicketRequest(
+                key=step.event.key,
+                subject=closed.subject,
+                requester_id=reply.customer_id,
+                channel=reply.channel,
+                message=reply.message,
+                language=closed.language,
+                cause=step.event.cause,
+                actor=Actor(ActorKind.CUSTOMER, reply.customer_id),
+                follows_up=closed.id,
+            ),
+            now=moment,
+        )
+
+    async def _by_id(self, work: Work, ticket_id: uuid.UUID) -> Ticket:
+        rows = await work.rows(
+            "select * from tickets where tenant_id = :tenant and id = :id",
+            {"tenant": work.tenant_id, "id": ticket_id},
+        )
+        if not rows:
+            raise TicketNotFound
+        return ledger.to_ticket(rows[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """A customer by one identity; made when nobody has it."""
+
+    kind: str
+    value: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketRequest:
+    """What somebody asks a new ticket to be."""
+
+    key: str
+    subject: str
+    message: NewMessage | None
+    channel: Channel
+    requester: Requester | None = None
+    requester_id: uuid.UUID | None = None
+    visibility: Visibility = Visibility.PUBLIC
+    status: str | None = None
+    type: TicketType | None = None
+    priority: Priority | None = None
+    team_id: uuid.UUID | None = None
+    assignee_id: uuid.UUID | None = None
+    tags: tuple[str, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+    language: str | None = None
+    cause: Mapping[str, object] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    actor: Actor | None = None
+    follows_up: uuid.UUID | None = None
+    split_from: uuid.UUID | None = None
+
+
+def _written_in(event: Event) -> uuid.UUID | None:
+    where = event.cause.get("written_in")
+    return uuid.UUID(str(where)) if where else None
+
+
