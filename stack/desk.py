@@ -1,0 +1,494 @@
+"""A whole desk on one machine: the embedded servers and our own programs under one supervisor."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import psutil
+
+from stack.home import Home, Secrets
+from stack.ports import Ports, is_free
+from stack.postgres import Postgres
+from stack.processes import (
+    Child,
+    Command,
+    Died,
+    Identity,
+    NotReady,
+    StackError,
+    end,
+    tail,
+)
+from stack.servers import HOST, Server, Temporal, Typesense, Valkey, http_get
+from stack.state import Origin, Phase, ServiceState, State, read, running, write
+
+__all__ = [
+    "Desk",
+    "Home",
+    "Program",
+    "State",
+    "api_and_worker",
+    "environment_of",
+    "health_of",
+    "running",
+    "stop_on_signals",
+    "superuser_url_of",
+    "terminate",
+]
+
+Progress = Callable[[str, str], None]
+
+SERVERS: tuple[type[Server], ...] = (Postgres, Valkey, Typesense, Temporal)
+ROOT = Path(__file__).resolve().parent.parent
+API = "api"
+API_PORT = 8080
+# How often a server may lose its port to another desk that starts at the same time.
+ATTEMPTS = 6
+START_TIMEOUT = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of our own programs. It finds everything it needs in its environment."""
+
+    name: str
+    arguments: tuple[str, ...]
+    folder: Path = ROOT
+    grace: timedelta = timedelta(seconds=20)
+
+
+Programs = Callable[[Mapping[str, str]], Sequence[Program]]
+
+
+def api_and_worker(environment: Mapping[str, str]) -> Sequence[Program]:
+    """The programs of a real desk."""
+    return (
+        Program(
+            "api",
+            (
+                sys.executable, "-m", "uvicorn", "api.app:app",
+                "--host", environment.get("HOLDFAST_API_HOST", HOST),
+                "--port", environment["HOLDFAST_API_PORT"],
+                "--loop", "uvloop", "--http", "httptools",
+                "--no-access-log", "--timeout-graceful-shutdown", "5",
+            ),
+        ),
+        Program("worker", (sys.executable, "-m", "worker")),
+    )  # fmt: skip
+
+
+class PortBusy(StackError):
+    def __init__(self, port: int) -> None:
+        super().__init__(f"Port {port} is in use. Name another one, or none to take a free one.")
+
+
+class IncompleteAddress(StackError):
+    def __init__(self, server: str, missing: Sequence[str]) -> None:
+        super().__init__(f"To use your own {server}, set {', '.join(missing)} as well.")
+
+
+class Desk:
+    """Starts, watches and stops everything that belongs to one home.
+
+    Use it from the main thread, as `async with` or with `stop` in a `finally`:
+
+        async with Desk(Home(".holdfast"), environment=os.environ) as desk:
+            await desk.start_servers(print)
+            await desk.start_programs()
+            await desk.wait_ready(f"{desk.url}/health")
+            await desk.run_until(stop_on_signals())
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        environment: Mapping[str, str],
+        port: int | None = None,
+        programs: Programs = api_and_worker,
+    ) -> None:
+        self.home = home
+        self._outer = dict(environment)
+        self._wanted_port = port
+        self._programs = programs
+        self._progress: Progress = lambda name, text: None
+        self._lock: int | None = None
+        self._secrets: Secrets | None = None
+        self._ports = Ports({})
+        self._phase: Phase = "starting"
+        self._started_at = datetime.now(UTC)
+        self._servers: dict[str, Server] = {}
+        self._left_out: dict[str, ServiceState] = {}
+        self._children: dict[str, Child] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def secrets(self) -> Secrets:
+        if self._secrets is None:
+            raise RuntimeError("the servers have not been started")
+        return self._secrets
+
+    @property
+    def url(self) -> str:
+        """Where the desk's pages and API are on this machine."""
+        return f"http://{HOST}:{self._ports.taken[API]}"
+
+    @property
+    def superuser_url(self) -> str | None:
+        """The embedded Postgres's superuser, or None when somebody else's Postgres is used."""
+        server = self._servers.get(Postgres.name)
+        return server.superuser_url if isinstance(server, Postgres) else None
+
+    def environment(self) -> dict[str, str]:
+        """The variables of `settings.py` that lead to this desk; known once servers are started."""
+        return _environment(
+            self.home, self.secrets, self._servers.values(), self._ports.taken[API], self._outer
+        )
+
+    async def start_servers(self, progress: Progress | None = None) -> None:
+        """All servers run and answer afterwards; the database and its roles exist.
+
+        `progress` is called with a server's name and what happens to it, now and later. Raises
+        StackError (AlreadyRunning, Died, TooSlow, …) with a message for the operator; call `stop`
+        then too.
+        """
+        if progress is not None:
+            self._progress = progress
+        self.home.create()
+        self._lock = self.home.lock()
+        self._secrets = self.home.secrets()
+        previous = read(self.home)
+        ended = await asyncio.to_thread(_end_leftovers, previous)
+        if ended:
+            self._progress("desk", f"ended {ended} processes that a killed supervisor left behind")
+        self._ports = Ports(previous.ports if previous else {})
+        self._take_api_port()
+        embedded = [kind for kind in SERVERS if self._is_embedded(kind)]
+        self._save()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for kind in embedded:
+                    group.create_task(self._start_server(kind))
+        except BaseExceptionGroup as failures:
+            # The first one tells the story; the others were only interrupted by it.
+            raise failures.exceptions[0] from failures
+
+    async def start_programs(self) -> None:
+        """Our own programs run afterwards; whether they answer is for `wait_ready` to find out."""
+        environment = {**self._outer, **self.environment()}
+        for program in self._programs(environment):
+            command = Command(program.arguments, program.folder, environment)
+            child = self._child(program.name, lambda command=command: command)  # type: ignore[misc]
+            child.grace = program.grace
+            await child.start()
+
+    async def wait_ready(self, url: str, *, within: timedelta = START_TIMEOUT) -> None:
+        """`url` answers 200 afterwards, and the desk calls itself ready.
+
+        Raises StackError when it does not in time, or when a program keeps ending.
+        """
+        address = urlsplit(url)
+        path = address.path + (f"?{address.query}" if address.query else "")
+        deadline = time.monotonic() + within.total_seconds()
+        reason = ""
+        while True:
+            try:
+                status, _ = await asyncio.to_thread(http_get, address.port or 80, path or "/")
+                if status == 200:
+                    break
+                reason = f"it answers {status}"
+            except NotReady as error:
+                reason = str(error)
+            for child in self._children.values():
+                if child.name not in self._servers and child.restarts >= 3:
+                    raise StackError(f"{child.name} keeps ending. {tail(child.log)}")
+            if time.monotonic() > deadline:
+                log = self.home.log(API)
+                raise StackError(f"{url} does not answer ({reason}). {tail(log)}")
+            await asyncio.sleep(0.05)
+        self._set_phase("ready")
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Keeps the desk running until `stop` is set. Does not stop it; `stop` does."""
+        self._set_phase("ready")
+        await stop.wait()
+
+    async def health(self) -> dict[str, str | None]:
+        """Per embedded server: None when it does its work, else what is wrong."""
+        return await _probe_all(self._servers.values())
+
+    async def stop(self) -> None:
+        """Ends everything in order: programs, then servers, the database last. May be repeated."""
+        if self._lock is None:
+            return
+        self._set_phase("stopping")
+        last = [Postgres.name]
+        programs = [name for name in self._children if name not in self._servers]
+        servers = [name for name in self._servers if name not in last]
+        for names in (programs, servers, last):
+            children = [self._children[name] for name in names if name in self._children]
+            results = await asyncio.gather(
+                *(child.stop() for child in children), return_exceptions=True
+            )
+            for child, result in zip(children, results, strict=True):
+                if isinstance(result, Exception):
+                    self._progress(child.name, f"could not be stopped: {result}")
+        self._set_phase("stopped")
+        os.close(self._lock)
+        self._lock = None
+
+    def _take_api_port(self) -> None:
+        host = self._outer.get("HOLDFAST_API_HOST", HOST)
+        if self._wanted_port is not None:
+            # A port somebody asked for is part of an address they gave to others.
+            if not is_free(self._wanted_port, host):
+                raise PortBusy(self._wanted_port)
+            self._ports = Ports({**self._ports.remembered, API: self._wanted_port})
+        usual = int(self._outer.get("HOLDFAST_API_PORT") or API_PORT)
+        port, busy = self._ports.take(API, usual, host=host)
+        if busy is not None:
+            self._progress(API, f"port {busy} busy, using {port}")
+
+    def _is_embedded(self, kind: type[Server]) -> bool:
+        if self._outer.get(kind.outside):
+            missing = [name for name in kind.variables if not self._outer.get(name)]
+            if missing:
+                raise IncompleteAddress(kind.name, missing)
+            note = f"{kind.outside} is set"
+            self._left_out[kind.name] = ServiceState(origin="outside", note=note)
+            self._progress(kind.name, f"not started: {note}")
+            return False
+        reason = kind.missing()
+        if reason is None:
+            return True
+        if not kind.optional:
+            raise StackError(
+                f"{kind.name}: {reason}. Install the extra `embedded`, or set {kind.outside}."
+            )
+        self._left_out[kind.name] = ServiceState(origin="absent", note=reason)
+        self._progress(kind.name, f"left out: {reason}")
+        return False
+
+    async def _start_server(self, kind: type[Server]) -> None:
+        began = time.monotonic()
+        self._progress(kind.name, "starting")
+        for attempt in range(ATTEMPTS):
+            ports = self._take_ports(kind)
+            server = kind(self.home, self.secrets, ports)
+            self._servers[kind.name] = server
+            child = self._child(kind.name, server.prepare)
+            child.probe, child.listening = server.probe, tuple(ports.values())
+            child.stop_signal, child.death_signal = kind.stop_signal, kind.death_signal
+            child.grace = kind.grace
+            try:
+                await child.start(within=START_TIMEOUT)
+                break
+            except Died:
+                # Between our look and its bind, another desk may have taken the port.
+                if attempt == ATTEMPTS - 1 or all(is_free(port) for port in ports.values()):
+                    raise
+        await asyncio.to_thread(server.settle)
+        if server.note:
+            self._progress(kind.name, server.note)
+        self._progress(kind.name, f"ready in {time.monotonic() - began:.1f} s")
+        self._save()
+
+    def _take_ports(self, kind: type[Server]) -> dict[str, int]:
+        ports = {}
+        for name, usual in kind.usual_ports.items():
+            ports[name], busy = self._ports.take(name, usual)
+            if busy is not None:
+                self._progress(kind.name, f"port {busy} busy, using {ports[name]}")
+        return ports
+
+    def _child(self, name: str, prepare: Callable[[], Command]) -> Child:
+        child = Child(
+            name,
+            prepare,
+            self.home.log(name),
+            changed=self._save,
+            report=lambda text: self._progress(name, text),
+        )
+        self._children[name] = child
+        return child
+
+    def _set_phase(self, phase: Phase) -> None:
+        if self._phase != phase:
+            self._phase = phase
+            self._save()
+
+    def _save(self) -> None:
+        services = dict(self._left_out)
+        for name, child in self._children.items():
+            server = self._servers.get(name)
+            origin: Origin = "program" if server is None else "embedded"
+            services[name] = ServiceState(
+                origin=origin,
+                status=child.status,
+                process=child.identity,
+                address=None if server is None else server.address,
+                ports={} if server is None else server.ports,
+                restarts=child.restarts,
+                note=None if server is None else server.note,
+            )
+        stopped = self._phase == "stopped"
+        state = State(
+            phase=self._phase,
+            supervisor=None if stopped else Identity.of(os.getpid()),
+            started_at=None if stopped else self._started_at,
+            url=None if stopped or API not in self._ports.taken else self.url,
+            services=services,
+            ports=self._ports.remembered,
+        )
+        # A full disk must not end the supervision of servers that could still be rescued.
+        with suppress(OSError):
+            write(self.home, state)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that is set when the terminal or the system asks this process to end."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+def environment_of(home: Home, *, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of `settings.py` for a command beside a desk that already runs.
+
+    Addresses of outside servers are not written down anywhere, because they contain passwords:
+    they have to be in `environment` (default: this process's). Raises StackError when they are
+    not, or when no desk runs.
+    """
+    outer = dict(os.environ if environment is None else environment)
+    state = _running_or_refuse(home)
+    for kind in SERVERS:
+        service = state.services.get(kind.name)
+        if service is not None and service.origin == "outside" and not outer.get(kind.outside):
+            raise StackError(f"The desk was started with {kind.outside}; set it here as well.")
+    return _environment(home, home.secrets(), _servers(home, state), state.ports[API], outer)
+
+
+def superuser_url_of(home: Home) -> str | None:
+    """As `Desk.superuser_url`, for a desk that already runs."""
+    servers = _servers(home, _running_or_refuse(home))
+    return next((one.superuser_url for one in servers if isinstance(one, Postgres)), None)
+
+
+async def health_of(home: Home) -> dict[str, str | None]:
+    """As `Desk.health`, for a desk that already runs."""
+    return await _probe_all(_servers(home, _running_or_refuse(home)))
+
+
+def terminate(home: Home, timeout: timedelta = timedelta(seconds=90)) -> bool:
+    """Stops the desk on `home` and returns when all of its processes are gone.
+
+    False when there was nothing to stop. A supervisor that was killed may have left processes
+    behind; these are ended too. Raises StackError when it takes longer than `timeout`.
+    """
+    state = read(home)
+    if state is None:
+        return False
+    supervisor = state.supervisor
+    process = supervisor.process() if supervisor is not None else None
+    if supervisor is None or process is None:
+        return _end_leftovers(state) > 0
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + timeout.total_seconds()
+    while True:
+        # Read again: a child may have been restarted since.
+        state = read(home) or state
+        processes = [one.process for one in state.services.values() if one.process is not None]
+        if not any(one.is_alive() for one in (supervisor, *processes)):
+            return True
+        if time.monotonic() > deadline:
+            raise StackError(f"The desk on {home.path} did not end in time; see its logs.")
+        time.sleep(0.05)
+
+
+def _running_or_refuse(home: Home) -> State:
+    state = running(home)
+    if state is None:
+        raise StackError(f"No desk runs on {home.path}. Start it with `holdfast up`.")
+    return state
+
+
+def _servers(home: Home, state: State) -> list[Server]:
+    secrets = home.secrets()
+    return [
+        kind(home, secrets, state.services[kind.name].ports)
+        for kind in SERVERS
+        if kind.name in state.services and state.services[kind.name].origin == "embedded"
+    ]
+
+
+def _environment(
+    home: Home,
+    secrets: Secrets,
+    servers: Iterable[Server],
+    api_port: int,
+    outer: Mapping[str, str],
+) -> dict[str, str]:
+    """What the servers say about themselves; for the rest, what the operator set comes first."""
+    environment = {
+        "HOLDFAST_SECRET_KEY": secrets.holdfast_secret_key,
+        "HOLDFAST_PUBLIC_URL": f"http://{HOST}:{api_port}",
+        "MAIL_URL": home.folder("mail").as_uri(),
+    }
+    outside = [variable for kind in SERVERS for variable in kind.variables]
+    for variable in (*environment, *outside, "TEMPORAL_UI_URL"):
+        if outer.get(variable):
+            environment[variable] = outer[variable]
+    environment["HOLDFAST_HOME"] = str(home.path)
+    environment["HOLDFAST_API_PORT"] = str(api_port)
+    for server in servers:
+        environment.update(server.environment())
+    return environment
+
+
+def _end_leftovers(state: State | None) -> int:
+    """Ends what a supervisor that no longer lives had started. The count."""
+    if state is None:
+        return 0
+    by_name = {kind.name: kind.stop_signal for kind in SERVERS}
+    left = [
+        (service.process, by_name.get(name, signal.SIGTERM))
+        for name, service in state.services.items()
+        if service.process is not None
+    ]
+    return end(left, grace=timedelta(seconds=10))
+
+
+async def _probe_all(servers: Iterable[Server]) -> dict[str, str | None]:
+    async def wrong_with(server: Server) -> str | None:
+        try:
+            await asyncio.to_thread(server.probe)
+        except NotReady as error:
+            return str(error)
+        return None
+
+    several = list(servers)
+    answers = await asyncio.gather(*(wrong_with(server) for server in several))
+    return {server.name: answer for server, answer in zip(several, answers, strict=True)}

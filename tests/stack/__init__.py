@@ -1,0 +1,1 @@
+"""The embedded servers for real, in homes of their own."""
