@@ -21,7 +21,7 @@ from pydantic import (
 from domain.calendars import Calendar
 from domain.errors import Invalid
 from domain.sla import Policy, Terms
-from domain.states import Category
+from domain.states import Category, Scope
 
 
 class DeskSettings(BaseModel):
@@ -39,6 +39,9 @@ class DeskSettings(BaseModel):
         default=True, description="Who resolves an unassigned ticket becomes its assignee."
     )
     triage: bool = True
+    agent_scope: Scope = Field(
+        default=Scope.TEAM, description="Which tickets agents reach: their own, their teams', all."
+    )
     default_team_id: UUID | None = None
     topic_teams: dict[str, UUID] = Field(
         default_factory=dict, description="Which team a ticket of a topic goes to."

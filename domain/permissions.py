@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain.errors import Forbidden, TicketNotFound
 from domain.states import ActorKind
+from domain.states import Scope as Scope
 from domain.tickets.state import Actor, Ticket
 
 
@@ -31,14 +32,6 @@ class Permission(StrEnum):
     TOKENS_MANAGE = "tokens.manage"  # one's own; intake keys need settings.manage
     AUDIT_VIEW = "audit.view"
     INTAKE = "intake"  # submit as a customer, nothing else
-
-
-class Scope(StrEnum):
-    """Which tickets a permission reaches. Permissions about anything else are TENANT or nothing."""
-
-    OWN = "own"  # assigned to the caller or created by them
-    TEAM = "team"  # own, those of the caller's teams, and those no team has yet
-    TENANT = "tenant"
 
 
 class Role(StrEnum):
@@ -122,12 +115,20 @@ class Principal:
         return scope
 
 
-def grants_of(role: Role, *, token_scopes: frozenset[str] = frozenset()) -> dict[Permission, Scope]:
+def grants_of(
+    role: Role,
+    *,
+    token_scopes: frozenset[str] = frozenset(),
+    agent_scope: Scope = Scope.TEAM,
+) -> dict[Permission, Scope]:
     """What a role may; a token with scopes may at most those of it that it names.
 
-    A scope names a permission, or the part before the dot for all of that kind.
+    A scope names a permission, or the part before the dot for all of that kind. `agent_scope` is
+    how far the tenant lets its agents see.
     """
     grants = GRANTS[role]
+    if role is Role.AGENT and agent_scope is not Scope.TEAM:
+        grants = grants | dict.fromkeys(_TICKET_WORK, agent_scope)
     if not token_scopes:
         return grants
     return {

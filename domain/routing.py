@@ -27,9 +27,13 @@ def route(desk: Desk, *, number: int, topic: str | None, team_id: UUID | None) -
     if team_id is None:
         named = topic and desk.settings.topic_teams.get(topic) == team.id
         why = f"topic {topic}" if named else "default team"
-    if team.routing == "manual" or not team.members:
+    takers = [id_ for id_ in team.members if _takes_tickets(desk, id_)]
+    if team.routing == "manual" or not takers:
         return Route(team.id, None, why)
-    turn = number % len(team.members)
-    return Route(
-        team.id, team.members[turn], f"{why}; turn {turn + 1} of {len(team.members)} in {team.name}"
-    )
+    turn = number % len(takers)
+    return Route(team.id, takers[turn], f"{why}; turn {turn + 1} of {len(takers)} in {team.name}")
+
+
+def _takes_tickets(desk: Desk, agent_id: UUID) -> bool:
+    agent = desk.agents.get(agent_id)
+    return agent is not None and agent.active and agent.role != "viewer"

@@ -312,21 +312,27 @@ def observe(clocks: Sequence[Clock], fact: Fact, terms: Terms | None) -> tuple[C
 
 
 def fire(
-    clocks: Sequence[Clock], terms: Terms | None, *, now: datetime
+    clocks: Sequence[Clock],
+    terms: Terms | None,
+    *,
+    now: datetime,
+    detected_at: datetime | None = None,
 ) -> tuple[tuple[Clock, ...], tuple[Due, ...]]:
     """The clocks with everything due up to `now` marked, and what that is, in order of true time.
 
     Firing again gives nothing new. After an outage all that was missed comes at once, each with the
-    time at which it should have come.
+    time at which it should have come. `detected_at` says when it was noticed, where that was after
+    `now`.
     """
     after = list(clocks)
     reports = []
+    noticed = detected_at or now
     for moment in _in_order(_pending(clocks, terms)):
         if moment.at > now:
             break
         clock = after[moment.order.clock]
         if moment.step is None:
-            changes: dict[str, object] = {"breached_at": moment.at, "detected_at": now}
+            changes: dict[str, object] = {"breached_at": moment.at, "detected_at": noticed}
         else:
             changes = {"steps_done": (*clock.steps_done, moment.step.id)}
         after[moment.order.clock] = clock.model_copy(update=changes)
@@ -337,7 +343,7 @@ def fire(
                 cycle=clock.cycle,
                 kind="breach" if moment.step is None else "step",
                 step=moment.step,
-                detected_at=now,
+                detected_at=noticed,
             )
         )
     return tuple(after), tuple(reports)

@@ -74,6 +74,14 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
+class Scope(StrEnum):
+    """Which tickets a permission reaches. Permissions about anything else are TENANT or nothing."""
+
+    OWN = "own"  # assigned to the caller or created by them
+    TEAM = "team"  # own, those of the caller's teams, and those no team has yet
+    TENANT = "tenant"
+
+
 class Visibility(StrEnum):
     PUBLIC = "public"
     INTERNAL = "internal"

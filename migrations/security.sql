@@ -101,6 +101,46 @@ create function holdfast_session(wanted bytea)
         from login_sessions s where s.refresh_hash = wanted or s.previous_hash = wanted
     $$;
 
+-- Row-level security keeps a role from indexes whose operators are not leakproof: text search and
+-- containment would read every row of the table. These may use them, and name the tenant themselves.
+grant select on tickets, messages to holdfast_lookup;
+create policy lookup on tickets for select to holdfast_lookup using (true);
+create policy lookup on messages for select to holdfast_lookup using (true);
+
+-- Tickets in whose subject or messages the words are: those with the newest ids, `most` of each.
+create function holdfast_matching(wanted tsquery, most integer) returns setof uuid
+    language sql stable security definer set search_path = public
+    as $$
+        (select t.id from tickets t
+            where t.tenant_id = nullif(current_setting('app.tenant', true), '')::uuid
+            and to_tsvector('simple', t.subject) @@ wanted order by t.id desc limit most)
+        union
+        (select m.ticket_id from messages m
+            where m.tenant_id = nullif(current_setting('app.tenant', true), '')::uuid
+            and to_tsvector('simple', left(m.body_text, 100000)) @@ wanted
+            order by m.id desc limit most)
+    $$;
+
+-- At most `most` tickets with these field values, else with all, else with any of these tags: the
+-- first of the conditions that is given. The caller's query checks all of them.
+create function holdfast_marked(all_of text[], any_of text[], wanted jsonb, most integer)
+    returns setof uuid language plpgsql stable security definer set search_path = public
+    as $$
+    declare
+        mine constant uuid := nullif(current_setting('app.tenant', true), '')::uuid;
+    begin
+        if wanted is not null then
+            return query select t.id from tickets t
+                where t.tenant_id = mine and t.fields @> wanted limit most;
+        elsif all_of is not null then
+            return query select t.id from tickets t
+                where t.tenant_id = mine and t.tags @> all_of limit most;
+        else
+            return query select t.id from tickets t
+                where t.tenant_id = mine and t.tags && any_of limit most;
+        end if;
+    end $$;
+
 create function holdfast_create_tenant(
     new_id uuid, new_slug text, new_name text, new_rate_class text, at timestamptz)
     returns void language plpgsql security definer set search_path = public
@@ -120,7 +160,8 @@ declare
 begin
     foreach name in array array[
         'holdfast_tenant(text)', 'holdfast_login(text, text)', 'holdfast_token(bytea)',
-        'holdfast_session(bytea)', 'holdfast_create_tenant(uuid, text, text, text, timestamptz)'
+        'holdfast_session(bytea)', 'holdfast_create_tenant(uuid, text, text, text, timestamptz)',
+        'holdfast_matching(tsquery, integer)', 'holdfast_marked(text[], text[], jsonb, integer)'
     ] loop
         execute format('alter function %s owner to holdfast_lookup', name);
         execute format('revoke all on function %s from public', name);

@@ -430,3 +430,68 @@ def organization_of_domain(tenant_id: uuid.UUID, domain: str) -> Statement:
         " order by id limit 1",
         (tenant_id, domain),
     )
+
+
+# What the workflow's activities read and write.
+
+
+def read_ticket(tenant_id: uuid.UUID, number: int) -> Statement:
+    return (
+        f"select {_COLUMNS} from tickets where tenant_id = %s and number = %s",
+        (tenant_id, number),
+    )
+
+
+def open_deliveries(tenant_id: uuid.UUID, number: int) -> Statement:
+    return (
+        "select d.id, d.kind from deliveries d join tickets t"
+        " on t.tenant_id = d.tenant_id and t.id = d.ticket_id"
+        " where t.tenant_id = %s and t.number = %s and d.state in ('queued', 'sending')"
+        " order by d.id",
+        (tenant_id, number),
+    )
+
+
+def first_words(tenant_id: uuid.UUID, number: int) -> Statement:
+    """What the ticket began with, in the words of whoever opened it."""
+    return (
+        "select m.body_text from messages m join tickets t"
+        " on t.tenant_id = m.tenant_id and t.id = m.ticket_id"
+        " where t.tenant_id = %s and t.number = %s order by m.created_at, m.id limit 1",
+        (tenant_id, number),
+    )
+
+
+def lock_delivery(tenant_id: uuid.UUID, delivery_id: uuid.UUID) -> Statement:
+    """A delivery with all that its mail is made of; `thread` holds the ids of earlier mails."""
+    return (
+        "select d.id, d.state, d.kind, d.key, d.recipient, t.subject, m.body_text, m.body_html,"
+        " (select array_agg(e.key order by e.id) from deliveries e where e.tenant_id = d.tenant_id"
+        "  and e.ticket_id = d.ticket_id and e.kind = 'mail' and e.id < d.id) as thread"
+        " from deliveries d join tickets t on t.tenant_id = d.tenant_id and t.id = d.ticket_id"
+        " left join messages m on m.tenant_id = d.tenant_id and m.id = d.message_id"
+        " where d.tenant_id = %s and d.id = %s for update of d",
+        (tenant_id, delivery_id),
+    )
+
+
+def set_delivery(
+    tenant_id: uuid.UUID,
+    delivery_id: uuid.UUID,
+    state: str,
+    error: str | None,
+    *,
+    now: datetime,
+    attempt: bool = False,
+) -> Statement:
+    return (
+        "update deliveries set state = %s, error = %s, updated_at = %s,"
+        " attempts = attempts + %s, sent_at = case when %s = 'sent' then %s else sent_at end"
+        " where tenant_id = %s and id = %s",
+        (state, error, now, int(attempt), state, now, tenant_id, delivery_id),
+    )
+
+
+def read_tickets(ticket_ids: Iterable[uuid.UUID]) -> Statement:
+    """Tickets of any tenant, for the relay."""
+    return (f"select {_COLUMNS} from tickets where id = any(%s)", (list(ticket_ids),))

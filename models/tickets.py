@@ -97,13 +97,39 @@ class Ticket(Owned, Base):
         CheckConstraint("char_length(subject) between 1 and 500", name="subject_length"),
         Index("ix_tickets_updated", "tenant_id", text("updated_at desc"), text("id desc")),
         Index("ix_tickets_created", "tenant_id", text("created_at desc"), text("id desc")),
-        # Work queues: what is active, by its next due time.
+        # Work queues: what is active, by its next due time; whatever has one, in any case.
         Index(
             "ix_tickets_due",
             "tenant_id",
             "next_due_at",
             "id",
-            postgresql_where=text(_ACTIVE),
+            postgresql_where=text(f"({_ACTIVE}) or next_due_at is not null"),
+        ),
+        Index(
+            "ix_tickets_breached",
+            "tenant_id",
+            "breached_at",
+            postgresql_where=text("breached_at is not null"),
+        ),
+        Index(
+            "ix_tickets_category",
+            "tenant_id",
+            "category",
+            text("updated_at desc"),
+            text("id desc"),
+        ),
+        # The words as lists order by them, see services/views.py.
+        Index(
+            "ix_tickets_priority",
+            "tenant_id",
+            text(
+                "(case priority when 'urgent' then 4 when 'high' then 3 when 'normal' then 2"
+                " when 'low' then 1 else 0 end)"
+            ),
+            "id",
+        ),
+        Index(
+            "ix_tickets_subject", text("to_tsvector('simple', subject)"), postgresql_using="gin"
         ),
         Index("ix_tickets_assignee", "tenant_id", "assignee_id", text("updated_at desc")),
         Index("ix_tickets_team", "tenant_id", "team_id", text("updated_at desc")),

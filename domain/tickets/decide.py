@@ -156,8 +156,10 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
     )
     by_customer = new.actor.kind is ActorKind.CUSTOMER
     draft.observe(creation=True, customer_message=by_customer and new.message is not None)
-    draft.now = now
-    _settle(draft)
+    if not desk.settings.triage:
+        _route(draft)  # else once the model has said what it is about
+    draft.heard_at = now
+    _settle(draft, until=now)
     return draft.decision()
 
 
@@ -167,9 +169,10 @@ def decide(
     """What `event` does to `ticket`. A time before the ticket's last event is raised to it."""
     now = max(now, ticket.updated_at)
     happened = min(event.occurred_at or now, now)
-    draft = Draft(ticket, clocks, event, desk, max(happened, ticket.updated_at))
+    draft = Draft(ticket, clocks, event, desk, ticket.updated_at)
+    draft.heard_at = now
     # What was due before this happened comes first, even when its timer is late.
-    _settle(draft)
+    _settle(draft, until=max(happened, ticket.updated_at))
     if draft.category.is_over and not _takes(draft, event, desk):
         return draft.decision()
     if isinstance(event.payload, CustomerReplied) and (
@@ -177,8 +180,7 @@ def decide(
     ):
         return replace(draft.decision(), follow_up=True)
     _apply(draft, event)
-    draft.now = now
-    _settle(draft)
+    _settle(draft, until=now)
     return draft.decision()
 
 
@@ -236,7 +238,9 @@ def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
     match payload:
         case TimeAdvanced() | Triaged() | AgentLeft():
             return False
-        case Linked() | Unlinked() | Watched() | Unwatched() | Undone() | Released():
+        case Linked() | Unlinked() | Watched() | Unwatched() | Released():
+            return True
+        case Undone() if ticket.category is Category.CLOSED:
             return True
         case Unmerged():
             if ticket.category is not Category.MERGED:
@@ -326,7 +330,7 @@ def _changed(draft: Draft, change: Changed) -> None:
         draft.set("priority", change.priority)
     if "tags" in asked:
         have: tuple[str, ...] = (
-            draft.was.tags if isinstance(change.tags, Keep) else clean_tags(change.tags)
+            draft.tags if isinstance(change.tags, Keep) else clean_tags(change.tags)
         )
         gone = set(clean_tags(change.remove_tags))
         draft.set("tags", clean_tags([t for t in have if t not in gone] + list(change.add_tags)))
@@ -354,11 +358,12 @@ def _escalated(draft: Draft, escalation: Escalated) -> None:
             "Say to whom: a team, a person, or both.",
             fields={"/team_id": "or assignee_id is needed"},
         )
-    level = int(str((draft.was.escalation or {}).get("level", 0))) + 1
+    before: Mapping[str, object] = draft.get("escalation") or {}  # type: ignore[assignment]
+    level = int(str(before.get("level", 0))) + 1
     team: UUID | Keep | None = escalation.team_id or Keep()
     agent: UUID | Keep | None = escalation.assignee_id or Keep()
     if escalation.assignee_id and not escalation.team_id:
-        current = draft.desk.teams.get(draft.was.team_id) if draft.was.team_id else None
+        current = draft.desk.teams.get(draft.team_id) if draft.team_id else None
         if current is not None and escalation.assignee_id not in current.members:
             team = None
     draft.assign(team_id=team, assignee_id=agent, actor=draft.event.actor)
@@ -443,6 +448,8 @@ def _merged(draft: Draft, merge: MergedInto | Unmerged) -> None:
         draft.record("merged", data={"into": target, "number": merge.target_number})
         draft.observe(cancelled="merged")
         return
+    if draft.get("merged_into") != target:
+        raise Conflict(f"Ticket {draft.was.number} is not merged into {merge.target_number}.")
     _restore(draft, merge.before)
     draft.set("merged_into", None)
     draft.moves.append(MessageMove(from_id=target, to_id=me, origin_id=me))
@@ -481,7 +488,7 @@ def _restore(draft: Draft, before: Mapping[str, object]) -> None:
         draft.set(name, _revive(name, value))
     status = draft.desk.statuses.get(str(before.get("status", draft.get("status"))))
     if status is not None:
-        draft.enter(status, actor=Actor(ActorKind.SYSTEM))
+        draft.enter(status, actor=SYSTEM, restoring=True)
 
 
 def _revive(name: str, value: object) -> object:
@@ -504,7 +511,7 @@ def _revive(name: str, value: object) -> object:
 
 def _triaged(draft: Draft, triaged: Triaged) -> None:
     """A model's verdict counts only where nobody has decided meanwhile."""
-    verdict, ticket = triaged.verdict, draft.was
+    verdict = triaged.verdict
     draft.set("triage", "done")
     draft.set("verdict", verdict.model_dump(mode="json"))
     applied: list[str] = []
@@ -516,9 +523,9 @@ def _triaged(draft: Draft, triaged: Triaged) -> None:
         applied.append("sentiment")
     if (
         not verdict.priority.abstained
-        and ticket.priority is None
-        and "priority" not in ticket.decided
-        and ticket.category.is_active
+        and draft.get("priority") is None
+        and "priority" not in draft.decisions
+        and draft.category.is_active
     ):
         draft.set("priority", Priority(verdict.priority.label))
         applied.append("priority")
@@ -537,18 +544,18 @@ def _triaged(draft: Draft, triaged: Triaged) -> None:
 
 
 def _route(draft: Draft) -> None:
-    ticket = draft.was
+    # A person who chose the team left the agent open; one who took the team away meant it.
+    settled = {"assignee_id"} if draft.team_id else {"assignee_id", "team_id"}
     if (
         draft.assignee_id is not None
         or not draft.category.is_active
-        or {"team_id", "assignee_id"}
-        & set(ticket.decided) - ({"team_id"} if ticket.team_id else set())
+        or settled & set(draft.decisions)
     ):
         return
     topic = draft.get("topic")
     way = route(
         draft.desk,
-        number=ticket.number,
+        number=draft.was.number,
         topic=str(topic) if topic else None,
         team_id=draft.team_id,
     )
@@ -568,17 +575,26 @@ def _route(draft: Draft) -> None:
         draft.observe()
 
 
-def _settle(draft: Draft) -> None:
-    """Everything that was due by now, in the order in which it was due, each under its own key."""
+def _settle(draft: Draft, *, until: datetime) -> None:
+    """Everything due by `until`, in the order in which it was due, each under its own key.
+
+    The draft's moment moves along, so that what a late timer brings happens when it was due.
+    """
+    _settle_due(draft, until)
+    draft.now = until
+
+
+def _settle_due(draft: Draft, until: datetime) -> None:
     if draft.category.is_over:
         return
-    if not draft.touched and (draft.was.deadline_at is None or draft.was.deadline_at > draft.now):
+    if not draft.touched and (draft.was.deadline_at is None or draft.was.deadline_at > until):
         return
     late_cause = {**draft.event.cause, "timer": True}
     for _ in range(1000):  # each round settles one moment; a policy has far fewer
         moment = draft.deadline()
-        if moment is None or moment > draft.now:
+        if moment is None or moment > until:
             return
+        draft.now = max(moment, draft.now)
         if draft.get("snoozed_until") == moment:
             draft.wake()
             if draft.assignee_id:
@@ -651,8 +667,7 @@ def _fire(draft: Draft, moment: datetime) -> None:
                 if raised.rank > current.rank:
                     draft.set("priority", raised)
             case sla.AddTag(tag=tag):
-                tags: tuple[str, ...] = draft.get("tags")  # type: ignore[assignment]
-                draft.set("tags", clean_tags([*tags, tag]))
+                draft.set("tags", clean_tags([*draft.tags, tag]))
         draft.record(
             "sla_step",
             key=f"step/{draft.was.id}/{due.metric}/{due.cycle}/{step.id}",

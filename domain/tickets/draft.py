@@ -34,7 +34,8 @@ class Draft:
         self.was = ticket
         self.event = event
         self.desk = desk
-        self.now = now
+        self.now = now  # the moment that is being decided
+        self.heard_at = now  # when it is decided; later, where a timer or a mail came late
         self.terms = desk.terms()
         self._values: dict[str, object] = {}
         self._changes: dict[str, list[object]] = {}
@@ -71,6 +72,15 @@ class Draft:
         return self.get("team_id")  # type: ignore[return-value]
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        return self.get("tags")  # type: ignore[return-value]
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The properties a person has decided."""
+        return self.get("decided")  # type: ignore[return-value]
+
+    @property
     def next_seq(self) -> int:
         """The seq of the entry that is being filled."""
         return self.was.seq + len(self._entries) + 1
@@ -99,16 +109,19 @@ class Draft:
         if change[0] == change[1]:
             del self._changes[name]
 
-    def enter(self, status: Status, *, actor: Actor) -> None:
-        """The ticket takes `status`, with all that its category brings along."""
+    def enter(self, status: Status, *, actor: Actor, restoring: bool = False) -> None:
+        """The ticket takes `status`, with all that its category brings along.
+
+        `restoring` puts back what was true once, whatever a person would be asked for today.
+        """
         before = self.category
         category = status.category
-        if category is Category.RESOLVED and self.assignee_id is None:
+        if category is Category.RESOLVED and self.assignee_id is None and not restoring:
             self._take_on_resolve(actor)
         missing = [
             key for key in status.required_fields if self._fields().get(key) in (None, "", [])
         ]
-        if missing and actor.kind is ActorKind.USER:
+        if missing and actor.kind is ActorKind.USER and not restoring:
             raise Invalid(
                 f"{status.name} needs {', '.join(missing)}.",
                 fields={f"/fields/{key}": f"is needed for {status.name}" for key in missing},
@@ -163,7 +176,7 @@ class Draft:
         assert actor.id is not None
         team = self.desk.teams.get(self.team_id) if self.team_id else None
         if team is not None and actor.id not in team.members:
-            own = [t.id for t in self.desk.teams.values() if actor.id in t.members]
+            own = [t.id for t in self.desk.teams.values() if t.active and actor.id in t.members]
             self.set("team_id", min(own) if own else None)
         self.set("assignee_id", actor.id)
 
@@ -175,12 +188,10 @@ class Draft:
         actor: Actor,
     ) -> None:
         """Team and agent as asked; an agent outside the team is refused or, if kept, let go."""
-        if not isinstance(team_id, Keep):
-            team = self.desk.teams.get(team_id) if team_id else None
-            if team_id is not None and (team is None or not team.active):
-                raise Invalid("There is no such team.", fields={"/team_id": "names no active team"})
-            self.set("team_id", team_id)
-        team = self.desk.teams.get(self.team_id) if self.team_id else None
+        wanted = self.team_id if isinstance(team_id, Keep) else team_id
+        team = self.desk.teams.get(wanted) if wanted else None
+        if not isinstance(team_id, Keep) and team_id is not None and not (team and team.active):
+            raise Invalid("There is no such team.", fields={"/team_id": "names no active team"})
         if not isinstance(assignee_id, Keep) and assignee_id is not None:
             agent = self.desk.agents.get(assignee_id)
             if agent is None or not agent.active or agent.role == "viewer":
@@ -193,6 +204,7 @@ class Draft:
                     f"{agent.name} is not in {team.name}. Choose a member, or change the team too.",
                     fields={"/assignee_id": f"is not in {team.name}"},
                 )
+        self.set("team_id", wanted)  # nothing is set before all of it was found to be right
         if not isinstance(assignee_id, Keep):
             self.set("assignee_id", assignee_id)
         elif team is not None and self.assignee_id not in (None, *team.members):
@@ -208,8 +220,7 @@ class Draft:
 
     def decided(self, *names: str) -> None:
         """A person decided these properties: a model leaves them alone from now on."""
-        known: tuple[str, ...] = self.get("decided")  # type: ignore[assignment]
-        self.set("decided", tuple(sorted({*known, *names})))
+        self.set("decided", tuple(sorted({*self.decisions, *names})))
 
     def say(
         self, message: NewMessage, *, visibility: Visibility, channel: str, author: Actor
@@ -300,7 +311,7 @@ class Draft:
 
     def fire(self, moment: datetime) -> tuple[sla.Due, ...]:
         """The steps due at `moment`. Breaches among what is due are recorded here."""
-        self.clocks, dues = sla.fire(self.clocks, self.terms, now=moment, detected_at=self.now)
+        self.clocks, dues = sla.fire(self.clocks, self.terms, now=moment, detected_at=self.heard_at)
         for due in dues:
             if due.kind == "step":
                 continue
@@ -333,7 +344,7 @@ class Draft:
         self._due_times()
         self.set("deadline_at", self.deadline())
         self.set("seq", self.was.seq + len(self._entries))
-        self.set("updated_at", self.now)
+        self.set("updated_at", self.heard_at)
         before = {(c.metric, c.cycle): c for c in self._clocks_before}
         return Decision(
             ticket=self.ticket,

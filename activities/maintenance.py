@@ -1,0 +1,46 @@
+"""Keeping projections true: what fell out of step with Postgres is told again."""
+
+from temporalio import activity
+
+from adapters.temporal import TicketWorkflows
+from models.session import Database, Row
+from services import relay
+
+# A deadline this old without an event means that its timer is lost.
+OVERDUE_SECONDS = 120.0
+
+
+class MaintenanceActivities:
+    def __init__(self, relay_database: Database, workflows: TicketWorkflows) -> None:
+        self._database = relay_database
+        self._workflows = workflows
+
+    @activity.defn
+    async def reconcile(self) -> int:
+        """How many open tickets had no run, or a deadline that passed unnoticed; each is told again."""
+        running = await self._workflows.running()
+
+        async def astray(rows: list[Row]) -> list[Row]:
+            activity.heartbeat()
+            return [
+                row
+                for row in rows
+                if row["overdue"] or f"ticket/{row['slug']}/{row['number']}" not in running
+            ]
+
+        return await relay.rewrite_outbox(
+            self._database,
+            "workflows",
+            only_overdue_by_seconds=OVERDUE_SECONDS,
+            missing=astray,
+        )
+
+    @activity.defn
+    async def purge(self) -> int:
+        """Forgets idempotency keys older than two days; how many."""
+        async with self._database.transaction(None) as work:
+            rows = await work.rows(
+                "with old as (delete from idempotency_keys where created_at < now()"
+                " - interval '2 days' returning 1) select count(*) as n from old"
+            )
+        return int(rows[0]["n"])

@@ -1,0 +1,66 @@
+"""Bringing a ticket up to the workflow's time, and telling the workflow what that leaves to do."""
+
+from temporalio import activity
+
+from domain.lifecycle import Advance, Effect, TicketState, attributes_of, waits_for
+from domain.tickets import SYSTEM, Event, TimeAdvanced
+from models import ledger
+from models.session import Database
+from services.tickets import Step, Tickets
+
+
+class TicketActivities:
+    """Short transactions; every one may be repeated."""
+
+    def __init__(self, database: Database, tickets: Tickets, *, search_attributes: bool) -> None:
+        self._database = database
+        self._tickets = tickets
+        self._search_attributes = search_attributes
+
+    @activity.defn
+    async def advance(self, asked: Advance) -> TicketState:
+        """The ticket after everything that was due by `asked.now` has happened."""
+        ref = asked.ticket
+        async with self._database.transaction(ref.tenant_id) as work:
+            rows, open_deliveries = await work.batch(
+                ledger.read_ticket(ref.tenant_id, ref.number),
+                ledger.open_deliveries(ref.tenant_id, ref.number),
+            )
+            if not rows:  # the tenant is gone, or the database is older than this workflow
+                return TicketState(
+                    seq=asked.cursor,
+                    over=True,
+                    status="unknown",
+                    priority=None,
+                    deadline=None,
+                    waits_for="nothing: there is no such ticket",
+                )
+            ticket = ledger.to_ticket(rows[0])
+            if ticket.deadline_at is not None and ticket.deadline_at <= asked.now:
+                [outcome] = await self._tickets.handle(
+                    work,
+                    Step(
+                        ref.number,
+                        Event(
+                            key=f"time/{ticket.id}/{asked.now.isoformat()}",
+                            actor=SYSTEM,
+                            payload=TimeAdvanced(),
+                            cause={"workflow": ref.workflow_id, "run": asked.run_id},
+                        ),
+                    ),
+                    now=asked.now,
+                )
+                ticket = outcome.ticket
+        effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in open_deliveries]
+        if ticket.triage == "pending" and not ticket.category.is_over:
+            effects.append(Effect(kind="triage", id="triage"))
+        return TicketState(
+            seq=ticket.seq,
+            over=ticket.category.is_over,
+            status=ticket.category.value,
+            priority=ticket.priority,
+            deadline=ticket.deadline_at,
+            waits_for=waits_for(ticket),
+            effects=tuple(effects),
+            attributes=attributes_of(ref.slug, ticket) if self._search_attributes else None,
+        )

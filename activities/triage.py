@@ -1,0 +1,63 @@
+"""Asking a model about a ticket. Its verdict is an event like any other, and may come too late."""
+
+import asyncio
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from domain.lifecycle import EffectInput, EffectResult
+from domain.tickets import MODEL, Event, Triaged
+from models import ledger
+from models.session import Database
+from services.tickets import Step, Tickets
+
+if TYPE_CHECKING:
+    from adapters.classifier import Classifier
+
+
+class TriageActivities:
+    def __init__(
+        self, database: Database, tickets: Tickets, classifier: "Classifier", executor: Executor
+    ) -> None:
+        self._database = database
+        self._tickets = tickets
+        self._classifier = classifier
+        self._executor = executor
+
+    @activity.defn
+    async def triage(self, asked: EffectInput) -> EffectResult:
+        """Classifies the ticket's first message; applied only where nobody has decided meanwhile."""
+        ref = asked.ticket
+        async with self._database.transaction(ref.tenant_id) as work:
+            rows, words = await work.batch(
+                ledger.read_ticket(ref.tenant_id, ref.number),
+                ledger.first_words(ref.tenant_id, ref.number),
+            )
+        if not rows:
+            return EffectResult(state="gone")
+        ticket = ledger.to_ticket(rows[0])
+        if ticket.triage != "pending" or ticket.category.is_over:
+            return EffectResult(state=ticket.triage)
+        body = words[0]["body_text"] if words else ""
+        verdict = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._classifier.classify, ticket.subject, body
+        )
+        async with self._database.transaction(ref.tenant_id) as work:
+            [outcome] = await self._tickets.handle(
+                work,
+                Step(
+                    ref.number,
+                    Event(
+                        key=f"triage/{ticket.id}/{verdict.model_version}",
+                        actor=MODEL,
+                        payload=Triaged(verdict),
+                        cause={
+                            "workflow": ref.workflow_id,
+                            "run": asked.run_id,
+                            "model": verdict.model_version,
+                        },
+                    ),
+                ),
+            )
+        return EffectResult(state=outcome.ticket.triage)

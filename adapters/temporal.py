@@ -1,0 +1,222 @@
+"""Temporal as the rest of Holdfast sees it: start and wake tickets, ask one what it waits for."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+
+from domain.errors import Unavailable
+from domain.lifecycle import TICKETS, Attributes, Change, Shown, TicketInput, TicketRef
+
+# What operators search by. Their types are fixed once they are registered.
+SEARCH_ATTRIBUTES: Mapping[str, str] = {
+    "HoldfastTenant": "Keyword",
+    "TicketNumber": "Int",
+    "TicketStatus": "Keyword",
+    "TicketPriority": "Keyword",
+    "TicketTeam": "Keyword",
+    "NextDeadline": "Datetime",
+}
+
+_DOWN = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
+
+
+class TemporalDown(Exception):
+    """The server does not answer; what was asked may or may not have happened."""
+
+
+async def connect(address: str, namespace: str, *, patient: bool, lazy: bool = False) -> Client:
+    """A client. A patient one waits out a restart of the server; the other says no within a second."""
+    quick = RetryConfig(max_elapsed_time_millis=500, max_retries=2)
+    return await Client.connect(
+        address,
+        namespace=namespace,
+        data_converter=pydantic_data_converter,
+        retry_config=None if patient else quick,
+        lazy=lazy,
+    )
+
+
+async def missing_attributes(client: Client) -> list[str]:
+    """Those of SEARCH_ATTRIBUTES that the namespace does not know."""
+    answer = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    return sorted(set(SEARCH_ATTRIBUTES) - set(answer.custom_attributes))
+
+
+async def register_attributes(client: Client) -> list[str]:
+    """Registers what is missing, and says what that was."""
+    missing = await missing_attributes(client)
+    if missing:
+        await add_attributes(client, missing)
+    return missing
+
+
+async def add_attributes(client: Client, names: Iterable[str]) -> None:
+    types = {
+        "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+        "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
+        "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+    }
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes={name: types[SEARCH_ATTRIBUTES[name]] for name in names},
+        )
+    )
+
+
+def typed_attributes(attributes: Attributes) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[object]] = []
+
+    def add(key: SearchAttributeKey[object], value: object | None) -> None:
+        if value is not None:
+            pairs.append(SearchAttributePair(key, value))
+
+    add(SearchAttributeKey.for_keyword("HoldfastTenant"), attributes.tenant)  # type: ignore[arg-type]
+    add(SearchAttributeKey.for_int("TicketNumber"), attributes.number)  # type: ignore[arg-type]
+    add(SearchAttributeKey.for_keyword("TicketStatus"), attributes.status)  # type: ignore[arg-type]
+    add(SearchAttributeKey.for_keyword("TicketPriority"), attributes.priority)  # type: ignore[arg-type]
+    add(SearchAttributeKey.for_keyword("TicketTeam"), attributes.team)  # type: ignore[arg-type]
+    add(SearchAttributeKey.for_datetime("NextDeadline"), attributes.deadline)  # type: ignore[arg-type]
+    return TypedSearchAttributes(pairs)
+
+
+class TicketWorkflows:
+    """Wakes tickets' workflows; starts the one that is not there."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def wake(
+        self,
+        ticket: TicketRef,
+        change: Change,
+        *,
+        attributes: Attributes | None,
+    ) -> None:
+        """The ticket's workflow runs and has been told. Raises TemporalDown when nobody answers."""
+        try:
+            await self._client.start_workflow(
+                "TicketWorkflow",
+                TicketInput(ticket=ticket, shown=Shown(attributes=attributes)),
+                id=ticket.workflow_id,
+                task_queue=TICKETS,
+                # A reopened ticket gets a new run under its old name.
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                start_signal="changed",
+                start_signal_args=[change],
+                search_attributes=typed_attributes(attributes) if attributes else None,
+                static_summary=f"Ticket {ticket.number} of {ticket.slug}",
+                rpc_timeout=timedelta(seconds=10),
+            )
+        except RPCError as error:
+            if error.status in _DOWN:
+                raise TemporalDown(error.status.name) from error
+            raise
+
+    async def running(self) -> set[str]:
+        """The ids of all tickets' workflows that run now, as Temporal's index knows them."""
+        query = "WorkflowType = 'TicketWorkflow' AND ExecutionStatus = 'Running'"
+        return {w.id async for w in self._client.list_workflows(query, page_size=1000)}
+
+
+class Facade:
+    """What the API asks of Temporal, with an answer within two seconds or none.
+
+    A client that fails is not asked again for two seconds: requests do not queue behind a server
+    that is away.
+    """
+
+    def __init__(self, address: str, namespace: str, *, ui_url: str | None) -> None:
+        self._address, self._namespace, self._ui_url = address, namespace, ui_url
+        self._client: Client | None = None
+        self._closed_until = 0.0
+
+    async def current(self, slug: str, number: int) -> dict[str, object] | None:
+        """What one ticket's workflow waits for, from the workflow itself."""
+        return await self._ask(self._query(f"ticket/{slug}/{number}"))
+
+    async def _query(self, workflow_id: str) -> dict[str, object] | None:
+        client = await self._connected()
+        try:
+            answer: dict[str, object] = await client.get_workflow_handle(workflow_id).query(
+                "current", rpc_timeout=timedelta(seconds=2), result_type=dict
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return answer
+
+    async def healthy(self) -> bool:
+        return bool(await self._ask(self._check(), within=1.0))
+
+    async def _check(self) -> dict[str, object] | None:
+        client = await self._connected()
+        await client.service_client.check_health(timeout=timedelta(seconds=1))
+        return {"healthy": True}
+
+    async def start(self, workflow: str, argument: object, *, id: str, queue: str) -> bool:
+        """Whether a workflow runs under that id now; what was not started now is started later."""
+
+        async def start() -> dict[str, object] | None:
+            client = await self._connected()
+            await client.start_workflow(
+                workflow,
+                argument,
+                id=id,
+                task_queue=queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                rpc_timeout=timedelta(seconds=2),
+            )
+            return {"started": True}
+
+        return bool(await self._ask(start()))
+
+    def link(self, slug: str, number: int) -> str | None:
+        """Where an operator sees the ticket's workflow."""
+        if self._ui_url is None:
+            return None
+        return (
+            f"{self._ui_url.rstrip('/')}/namespaces/{self._namespace}/workflows/"
+            f"ticket%2F{slug}%2F{number}"
+        )
+
+    async def _connected(self) -> Client:
+        if self._client is None:
+            self._client = await connect(self._address, self._namespace, patient=False, lazy=True)
+        return self._client
+
+    async def _ask(
+        self, question: Coroutine[object, object, dict[str, object] | None], *, within: float = 2.0
+    ) -> dict[str, object] | None:
+        if time.monotonic() < self._closed_until:
+            question.close()
+            return None
+        try:
+            return await asyncio.wait_for(question, within)
+        except (RPCError, TimeoutError, RuntimeError, Unavailable):
+            self._closed_until = time.monotonic() + 2.0
+            return None

@@ -1,0 +1,135 @@
+"""Where the relay tells things: tickets' workflows, the search index, live feeds."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from adapters.temporal import TemporalDown, TicketWorkflows
+from domain.lifecycle import Change, TicketRef, attributes_of
+from models import ledger
+from models.session import Database
+from services.relay import DestinationDown, Fact
+
+if TYPE_CHECKING:
+    from adapters.search import SearchIndex
+    from services.search import Search
+
+
+class WorkflowsDestination:
+    """Signals with start, a few at a time: unpaced starts starve the workflow tasks behind them."""
+
+    name = "workflows"
+    locks_tickets = False
+
+    def __init__(
+        self,
+        relay_database: Database,
+        workflows: TicketWorkflows,
+        *,
+        at_once: int = 12,
+        search_attributes: bool = True,
+    ) -> None:
+        self._database = relay_database
+        self._workflows = workflows
+        self._at_once = asyncio.Semaphore(at_once)
+        self._search_attributes = search_attributes
+
+    async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
+        async with self._database.transaction(None) as work:
+            [rows] = await work.batch(ledger.read_tickets([f.ticket_id for f in facts]))
+        tickets = {row["id"]: ledger.to_ticket(row) for row in rows}
+        failed: dict[UUID, str] = {}
+        down: list[TemporalDown] = []
+
+        async def wake(fact: Fact) -> None:
+            ticket = tickets.get(fact.ticket_id)
+            attributes = (
+                attributes_of(fact.slug, ticket) if ticket and self._search_attributes else None
+            )
+            async with self._at_once:
+                if down:
+                    return
+                try:
+                    await self._workflows.wake(
+                        TicketRef(tenant_id=fact.tenant_id, slug=fact.slug, number=fact.number),
+                        Change(kind=fact.kind, seq=fact.seq, actor=fact.actor_id),
+                        attributes=attributes,
+                    )
+                except TemporalDown as error:
+                    down.append(error)
+                except Exception as error:
+                    failed[fact.ticket_id] = f"{type(error).__name__}: {error}"
+
+        async with asyncio.TaskGroup() as group:
+            for fact in facts:
+                group.create_task(wake(fact))
+        if down:
+            raise DestinationDown(f"Temporal: {down[0]}")
+        return failed
+
+
+class IndexDestination:
+    """The rows' present state into the search index, one relay at a time per ticket."""
+
+    name = "index"
+    locks_tickets = True
+
+    def __init__(self, database: Database, search: "Search", index: "SearchIndex") -> None:
+        self._database = database
+        self._search = search
+        self._index = index
+
+    async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
+        documents: list[dict[str, object]] = []
+        for tenant_id in {f.tenant_id for f in facts}:
+            ids = [f.ticket_id for f in facts if f.tenant_id == tenant_id]
+            async with self._database.transaction(tenant_id) as work:
+                documents += await self._search.documents(work, ids)
+        return await self._index.tell(documents)
+
+
+class LiveDestination:
+    """One message per ticket to whoever listens for its tenant. Nobody listening is no error."""
+
+    name = "live"
+    locks_tickets = False
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for fact in facts:
+                    pipe.publish(
+                        f"holdfast:{fact.slug}:live",
+                        orjson.dumps(
+                            {
+                                "ticket": fact.number,
+                                "kind": fact.kind,
+                                "seq": fact.seq,
+                                "actor": fact.actor_id,
+                            }
+                        ),
+                    )
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise DestinationDown(f"Redis: {type(error).__name__}") from error
+        return {}
+
+
+class Dropped:
+    """A destination nobody set up: there is nothing to tell, and nothing may pile up."""
+
+    locks_tickets = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
+        return {}

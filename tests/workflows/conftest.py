@@ -1,0 +1,192 @@
+"""Temporal's own engines: one that skips time, one that is a real server."""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.deliveries import DeliveryActivities
+from activities.tickets import TicketActivities
+from activities.triage import TriageActivities
+from adapters.temporal import SEARCH_ATTRIBUTES, TicketWorkflows, add_attributes
+from domain.lifecycle import MODELS, OUTBOUND, TICKETS, Change, TicketRef, attributes_of
+from domain.mail import OutgoingMail
+from domain.tickets import Ticket
+from domain.triage import Guess, Verdict
+from models.session import Database
+from services.desks import Desks
+from services.tickets import Tickets
+from workflows.sandbox import strict_sandbox
+from workflows.tickets import TicketWorkflow
+
+
+def binary(name: str) -> str:
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    assert found, f"{name} is not installed"
+    return found
+
+
+@pytest.fixture(scope="session")
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server whose clock jumps to the next timer while nothing else is to do."""
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary("temporal-test-server"),
+        data_converter=pydantic_data_converter,
+    ) as environment:
+        await add_attributes(environment.client, SEARCH_ATTRIBUTES)
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def dev_server() -> AsyncIterator[Client]:
+    """A real server in memory."""
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=binary("temporal"),
+        data_converter=pydantic_data_converter,
+        dev_server_extra_args=[
+            f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()
+        ],
+        dev_server_log_level="error",
+    ) as environment:
+        yield environment.client
+
+
+@dataclass
+class FakeMail:
+    """Keeps what was sent; fails as told."""
+
+    sent: list[OutgoingMail] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    async def send(self, mail: OutgoingMail) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.sent.append(mail)
+
+
+@dataclass
+class FakeClassifier:
+    """Says what it was told to say, after waiting for `gate` where one is set."""
+
+    topic: str = "billing"
+    calls: int = 0
+    errors: list[Exception] = field(default_factory=list)
+
+    def classify(self, subject: str, body: str) -> Verdict:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return Verdict(
+            topic=Guess(label=self.topic, probability=0.9, abstained=False, top=()),
+            priority=Guess(label="high", probability=0.9, abstained=False, top=()),
+            sentiment=Guess(label="neutral", probability=0.9, abstained=False, top=()),
+            model_version="test-1",
+        )
+
+
+@dataclass
+class Bench:
+    """Tickets with a worker behind them."""
+
+    client: Client
+    database: Database
+    tickets: Tickets
+    mail: FakeMail
+    classifier: FakeClassifier
+
+    async def wake(self, tenant: uuid.UUID, ticket: Ticket, kind: str = "test") -> None:
+        """What the relay does after each commit."""
+        await TicketWorkflows(self.client).wake(
+            self.ref(tenant, ticket),
+            Change(kind=kind, seq=ticket.seq),
+            attributes=attributes_of(f"t-{tenant.hex[-12:]}", ticket),
+        )
+
+    @staticmethod
+    def ref(tenant: uuid.UUID, ticket: Ticket) -> TicketRef:
+        return TicketRef(tenant_id=tenant, slug=f"t-{tenant.hex[-12:]}", number=ticket.number)
+
+    def handle(self, tenant: uuid.UUID, ticket: Ticket) -> WorkflowHandle[TicketWorkflow, None]:
+        return self.client.get_workflow_handle_for(
+            TicketWorkflow.run, self.ref(tenant, ticket).workflow_id
+        )
+
+    async def seen(self, tenant: uuid.UUID, ticket: Ticket, *, seq: int | None = None) -> dict[str, object]:
+        """The workflow's answer once it has seen event `seq` (the ticket's last, if not given)."""
+        wanted = ticket.seq if seq is None else seq
+        async with asyncio.timeout(20):
+            while True:
+                answer = await self.handle(tenant, ticket).query(TicketWorkflow.current)
+                if int(str(answer["seq"])) >= wanted and not answer["effects"]:
+                    return answer
+                await asyncio.sleep(0.05)
+
+    async def event_types(self, tenant: uuid.UUID, ticket: Ticket) -> list[str]:
+        """The kinds of events in the workflow's history, in order."""
+        history = await self.handle(tenant, ticket).fetch_history()
+        return [
+            EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events
+        ]
+
+    async def timeline(self, tenant: uuid.UUID, ticket: Ticket) -> list[dict[str, object]]:
+        async with self.database.transaction(tenant) as work:
+            return await work.rows(
+                "select * from events where tenant_id = :t and ticket_id = :i order by seq",
+                {"t": tenant, "i": ticket.id},
+            )
+
+    async def row(self, tenant: uuid.UUID, ticket: Ticket) -> dict[str, object]:
+        async with self.database.transaction(tenant) as work:
+            found = await work.row(
+                "select * from tickets where tenant_id = :t and id = :i",
+                {"t": tenant, "i": ticket.id},
+            )
+        assert found is not None
+        return found
+
+
+MakeBench = Callable[[Client], AbstractAsyncContextManager[Bench]]
+
+
+@pytest.fixture
+def bench(database: Database) -> MakeBench:
+    @contextlib.asynccontextmanager
+    async def make(client: Client) -> AsyncIterator[Bench]:
+        tickets = Tickets(Desks())
+        mail, classifier = FakeMail(), FakeClassifier()
+        executor = ThreadPoolExecutor(1)
+        triage = TriageActivities(database, tickets, classifier, executor)  # type: ignore[arg-type]
+        async with (
+            Worker(
+                client,
+                task_queue=TICKETS,
+                workflows=[TicketWorkflow],
+                activities=[
+                    TicketActivities(database, tickets, search_attributes=True).advance
+                ],
+                workflow_runner=strict_sandbox(),
+                graceful_shutdown_timeout=timedelta(seconds=2),
+            ),
+            Worker(client, task_queue=MODELS, activities=[triage.triage]),
+            Worker(
+                client, task_queue=OUTBOUND, activities=[DeliveryActivities(database, mail).deliver]
+            ),
+        ):
+            yield Bench(client, database, tickets, mail, classifier)
+        executor.shutdown()
+
+    return make

@@ -1,0 +1,108 @@
+"""What a wake costs, counted in a real server's history."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.client import Client
+
+from domain.states import Channel, Priority
+from domain.tickets import Changed, CustomerReplied, NoteAdded
+from tests.conftest import MakeTenant
+from tests.making import happens, make_agent, make_policy, make_ticket, words
+from tests.workflows.conftest import Bench, MakeBench
+
+pytestmark = pytest.mark.temporal
+
+
+async def test_a_wake_costs_five_events_and_seven_when_the_deadline_moves(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant(triage=False)
+        async with b.database.transaction(tenant) as work:
+            agent = await make_agent(work)
+            await make_policy(work)
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        await b.wake(tenant, ticket)
+        await b.seen(tenant, ticket)
+        before = await b.event_types(tenant, ticket)
+        assert before.count("TIMER_STARTED") == 1
+        # Born with its search attributes: nothing is upserted on the first look.
+        assert "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES" not in before
+
+        noted = await happens(
+            b.database, b.tickets, tenant, ticket.number, NoteAdded(words()), by=agent
+        )
+        await b.wake(tenant, noted)
+        await b.seen(tenant, noted)
+        same = (await b.event_types(tenant, ticket))[len(before) :]
+        assert same == [
+            "WORKFLOW_EXECUTION_SIGNALED", "WORKFLOW_TASK_SCHEDULED", "WORKFLOW_TASK_STARTED",
+            "WORKFLOW_TASK_COMPLETED", "MARKER_RECORDED",
+        ]  # fmt: skip
+
+        snooze = datetime.now(UTC) + timedelta(minutes=10)
+        from domain.tickets import Snoozed
+
+        moved = await happens(
+            b.database, b.tickets, tenant, ticket.number, Snoozed(snooze, True), by=agent
+        )
+        await b.wake(tenant, moved)
+        await b.seen(tenant, moved)
+        after = (await b.event_types(tenant, ticket))[len(before) + 5 :]
+        upserts = after.count("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
+        assert upserts == 1  # the deadline is one of them
+        assert len(after) - upserts == 7
+        assert after.count("TIMER_CANCELED") == after.count("TIMER_STARTED") == 1
+
+
+async def test_a_storm_of_signals_is_one_look_or_few(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant(triage=False)
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        last = ticket
+        for _ in range(20):
+            last = await happens(
+                b.database, b.tickets, tenant, ticket.number,
+                CustomerReplied(words(), ticket.requester_id, Channel.EMAIL),
+            )  # fmt: skip
+        await asyncio.gather(*(b.wake(tenant, last) for _ in range(20)))
+        answer = await b.seen(tenant, last)
+        assert int(str(answer["wakes"])) <= 20
+        assert "TIMER_STARTED" not in await b.event_types(tenant, ticket)
+
+
+async def test_after_many_wakes_the_ticket_goes_on_in_a_fresh_history(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant(triage=False)
+        async with b.database.transaction(tenant) as work:
+            agent = await make_agent(work)
+            await make_policy(work)
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        await b.wake(tenant, ticket)
+        await b.seen(tenant, ticket)
+        first = (await b.handle(tenant, ticket).describe()).run_id
+        last = ticket
+        for _ in range(510):
+            await b.wake(tenant, last)
+        await _until_another_run(b, tenant, last, first)
+        priority = Priority.HIGH
+        last = await happens(
+            b.database, b.tickets, tenant, ticket.number, Changed(priority=priority), by=agent
+        )
+        await b.wake(tenant, last)
+        answer = await b.seen(tenant, last)
+        assert answer["timer"] is not None
+        assert answer["run_id"] != first
+
+
+async def _until_another_run(b: Bench, tenant: object, ticket: object, run_id: str | None) -> None:
+    async with asyncio.timeout(60):
+        while (await b.handle(tenant, ticket).describe()).run_id == run_id:  # type: ignore[arg-type]
+            await b.wake(tenant, ticket)  # type: ignore[arg-type]
+            await asyncio.sleep(0.02)

@@ -1,0 +1,295 @@
+"""The worker process: Temporal workers for the queues asked for, the outbox relay, the sealer.
+
+`python -m worker [queue ...]` runs all queues by default. Everything is put together here and
+nowhere else.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prometheus_client import start_http_server
+from redis.asyncio import Redis
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+
+from activities.deliveries import DeliveryActivities
+from activities.maintenance import MaintenanceActivities
+from activities.tickets import TicketActivities
+from activities.triage import TriageActivities
+from adapters.classifier import Classifier
+from adapters.logs import configure_logging
+from adapters.mail import sender
+from adapters.search import SearchIndex
+from adapters.temporal import TicketWorkflows, connect, missing_attributes
+from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS
+from models.session import Database
+from services import audit, relay
+from services.desks import Desks
+from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
+from services.search import Search
+from services.tickets import Tickets
+from settings import Settings
+from workflows.maintenance import ReconcileWorkflow
+from workflows.sandbox import strict_sandbox
+from workflows.tickets import TicketWorkflow
+
+logger = logging.getLogger("holdfast.worker")
+
+WORKFLOWS = (TicketWorkflow,)
+RECONCILE_EVERY = timedelta(minutes=2)
+
+
+@dataclass
+class Parts:
+    """What the worker is made of."""
+
+    settings: Settings
+    client: Client
+    database: Database
+    relay_database: Database
+    tickets: Tickets
+    desks: Desks
+    index: SearchIndex | None
+    search: Search
+    redis: Redis | None
+    search_attributes: bool
+
+
+@contextlib.asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Connected parts; waits for Temporal as long as it takes."""
+    client = await _connected(settings)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        name="holdfast-worker",
+    )
+    relay_database = Database(
+        settings.relay_database_url.get_secret_value(), pool_size=8, name="holdfast-relay"
+    )
+    desks = Desks()
+    index = (
+        SearchIndex(settings.typesense_url, settings.typesense_api_key.get_secret_value())
+        if settings.typesense_url and settings.typesense_api_key
+        else None
+    )
+    redis = (
+        Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=5)
+        if settings.redis_url
+        else None
+    )
+    try:
+        yield Parts(
+            settings=settings,
+            client=client,
+            database=database,
+            relay_database=relay_database,
+            tickets=Tickets(desks),
+            desks=desks,
+            index=index,
+            search=Search(index),
+            redis=redis,
+            search_attributes=await _attributes_usable(settings, client),
+        )
+    finally:
+        await database.close()
+        await relay_database.close()
+        if redis is not None:
+            await redis.aclose()
+        if index is not None:
+            await index.close()
+
+
+async def _connected(settings: Settings) -> Client:
+    while True:
+        try:
+            return await connect(
+                settings.temporal_address, settings.temporal_namespace, patient=True
+            )
+        except (RPCError, RuntimeError) as error:
+            logger.warning("Temporal does not answer yet: %s", error)
+            await asyncio.sleep(1.0)
+
+
+async def _attributes_usable(settings: Settings, client: Client) -> bool:
+    """Upserting an attribute that is not registered would hang the ticket: so it is checked."""
+    if not settings.search_attributes:
+        logger.info("running without search attributes, as set")
+        return False
+    missing = await missing_attributes(client)
+    if missing:
+        logger.error(
+            "search attributes are not registered: %s. Run `holdfast migrate`, or set"
+            " HOLDFAST_SEARCH_ATTRIBUTES=false. Running without them.",
+            ", ".join(missing),
+        )
+    return not missing
+
+
+def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[Worker]:
+    """A Temporal worker per queue, sized for what its work is made of."""
+    made: list[Worker] = []
+    if TICKETS in queues:
+        tickets = TicketActivities(p.database, p.tickets, search_attributes=p.search_attributes)
+        made.append(
+            Worker(
+                p.client,
+                task_queue=TICKETS,
+                workflows=WORKFLOWS,
+                activities=[tickets.advance],
+                workflow_runner=runner,
+                # Well above the number of tickets touched in an hour: a miss costs a replay.
+                max_cached_workflows=20_000,
+                max_concurrent_workflow_tasks=100,
+                # No more than the pool has connections: local activities share the task's time.
+                max_concurrent_local_activities=max(2, p.settings.database_pool_size - 6),
+                graceful_shutdown_timeout=timedelta(seconds=5),
+            )
+        )
+    if OUTBOUND in queues:
+        mail = sender(p.settings.mail_url, from_address=p.settings.mail_from)
+        made.append(
+            Worker(
+                p.client,
+                task_queue=OUTBOUND,
+                activities=[DeliveryActivities(p.database, mail).deliver],
+                max_concurrent_activities=8,
+                graceful_shutdown_timeout=timedelta(seconds=10),
+            )
+        )
+    if MODELS in queues:
+        # One thread: the model is CPU, and the desk needs the other core.
+        executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+        triage = TriageActivities(
+            p.database,
+            p.tickets,
+            Classifier.load(p.settings.home / "models"),
+            executor,
+        )
+        made.append(
+            Worker(
+                p.client,
+                task_queue=MODELS,
+                activities=[triage.triage],
+                max_concurrent_activities=4,
+                graceful_shutdown_timeout=timedelta(seconds=5),
+            )
+        )
+    if BATCH in queues:
+        maintenance = MaintenanceActivities(p.relay_database, TicketWorkflows(p.client))
+        made.append(
+            Worker(
+                p.client,
+                task_queue=BATCH,
+                workflows=[ReconcileWorkflow],
+                activities=[maintenance.reconcile, maintenance.purge],
+                workflow_runner=runner,
+                max_concurrent_activities=4,
+                graceful_shutdown_timeout=timedelta(seconds=5),
+            )
+        )
+    return made
+
+
+def relays(p: Parts) -> list[relay.Relay]:
+    """A relay per destination; a destination that is not set up forgets what it is told."""
+    attributes = p.search_attributes
+    return [
+        relay.Relay(
+            p.relay_database,
+            WorkflowsDestination(
+                p.relay_database, TicketWorkflows(p.client), search_attributes=attributes
+            ),
+        ),
+        relay.Relay(
+            p.relay_database,
+            IndexDestination(p.database, p.search, p.index) if p.index else Dropped("index"),
+        ),
+        relay.Relay(p.relay_database, LiveDestination(p.redis) if p.redis else Dropped("live")),
+    ]
+
+
+async def schedule_reconciliation(client: Client) -> None:
+    """The schedule exists afterwards."""
+    with contextlib.suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(
+            "reconcile",
+            Schedule(
+                action=ScheduleActionStartWorkflow(
+                    ReconcileWorkflow.run, id="reconcile", task_queue=BATCH
+                ),
+                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+            ),
+        )
+
+
+async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event) -> None:
+    """Works until `stop` is set."""
+    async with parts(settings) as p, asyncio.TaskGroup() as group:
+        runner = strict_sandbox() if settings.workflow_sandbox else UnsandboxedWorkflowRunner()
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(work: Coroutine[object, object, None]) -> None:
+            tasks.append(group.create_task(work))
+
+        if TICKETS in queues:
+            running = relays(p)
+            for one in running:
+                start(one.run())
+            start(relay.listen(p.relay_database, [one.ring for one in running]))
+            start(relay.measure(p.relay_database))
+            start(p.database.ring())
+            start(audit.seal_all(p.relay_database, p.database))
+        made = workers(p, queues, runner=runner)
+        for worker in made:
+            start(worker.run())
+        if BATCH in queues:
+            await schedule_reconciliation(p.client)
+        logger.info("working on %s", ", ".join(queues))
+        await stop.wait()
+        logger.info("stopping")
+        await asyncio.gather(*(worker.shutdown() for worker in made))
+        for task in tasks:
+            task.cancel()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    queues = list(arguments if arguments is not None else sys.argv[1:]) or list(QUEUES)
+    unknown = set(queues) - set(QUEUES)
+    if unknown:
+        sys.exit(f"There is no queue {', '.join(sorted(unknown))}. Queues: {', '.join(QUEUES)}.")
+    settings = Settings()
+    configure_logging(settings)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, addr=settings.api_host)
+
+    async def until_signalled() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run(settings, queues, stop=stop)
+
+    asyncio.run(until_signalled())
+
+
+if __name__ == "__main__":
+    main()
