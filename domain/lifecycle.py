@@ -134,3 +134,22 @@ def attributes_of(slug: str, ticket: Ticket) -> Attributes:
         team=str(ticket.team_id) if ticket.team_id else None,
         deadline=ticket.deadline_at,
     )
+
+
+class BulkRef(_Frozen):
+    """One bulk job, as everything outside Postgres names it."""
+
+    tenant_id: UUID
+    slug: str
+    job_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"bulk/{self.slug}/{self.job_id}"
+
+
+class BulkProgress(_Frozen):
+    """`state` is `running` while there is more to do; else the job's own."""
+
+    state: str
+    left: int

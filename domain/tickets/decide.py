@@ -63,6 +63,13 @@ REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.R
 # What may still be put right on a closed ticket, for reports; everything else needs a follow-up.
 CHANGEABLE_WHEN_CLOSED = frozenset({"subject", "tags", "priority"})
 MAX_TAGS = 100
+# What undoing puts back as it was; the status is entered, and the rest follows from it.
+RESTORED = frozenset(
+    {
+        "subject", "type", "priority", "team_id", "assignee_id", "tags", "fields", "snoozed_until",
+        "snoozed", "remind_at", "reminder", "escalation",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +98,15 @@ class NewTicket:
     occurred_at: datetime | None = None
     follows_up: UUID | None = None
     split_from: UUID | None = None
+    # Whose request it counts as, where that is not the actor's: an agent splits a customer's words.
+    opened_by: Actor | None = None
 
 
 def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
     """The first rows of a ticket: its creation, its first message, its clocks, its deadline."""
     created = min(now, new.occurred_at or now)
     start = desk.status_for(Category.NEW)
+    opener = new.opened_by or new.actor
     event = Event(key=new.key, actor=new.actor, payload=TimeAdvanced(), cause=new.cause)
     blank = Ticket(
         id=new.id,
@@ -107,8 +117,8 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
         channel=new.channel,
         requester_id=new.requester_id,
         organization_id=new.organization_id,
-        created_by_kind=new.actor.kind,
-        created_by_id=new.actor.id,
+        created_by_kind=opener.kind,
+        created_by_id=opener.id,
         language=new.language,
         seq=0,
         message_seq=0,
@@ -149,12 +159,13 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
             "status": start.key,
             "category": start.category,
             "language": new.language,
+            "opened_by": opener.kind,
             "message_id": new.message.id if new.message else None,
             "follows_up": new.follows_up,
             "split_from": new.split_from,
         },
     )
-    by_customer = new.actor.kind is ActorKind.CUSTOMER
+    by_customer = opener.kind is ActorKind.CUSTOMER
     draft.observe(creation=True, customer_message=by_customer and new.message is not None)
     if not desk.settings.triage:
         _route(draft)  # else once the model has said what it is about
@@ -483,7 +494,7 @@ def _split_off(draft: Draft, split: MessagesSplitOff) -> None:
 def _restore(draft: Draft, before: Mapping[str, object]) -> None:
     """Puts earlier values back, past every check: they were true once."""
     for name, value in before.items():
-        if name in ("status", "category", "merged_into"):
+        if name not in RESTORED:
             continue
         draft.set(name, _revive(name, value))
     status = draft.desk.statuses.get(str(before.get("status", draft.get("status"))))

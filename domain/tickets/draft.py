@@ -270,6 +270,12 @@ class Draft:
         occurred_at: datetime | None = None,
     ) -> None:
         """Closes the entry that was being filled; the next changes belong to the next one."""
+        policy = self.terms.policy if self.terms else None
+        self.set("policy_id", policy.id if policy else None)
+        self.set("policy_version", policy.version if policy else None)
+        given = dict(data or {})
+        if occurred_at is not None and occurred_at != self.now:
+            given["applied_at"] = self.now  # it should have happened earlier
         self._entries.append(
             Entry(
                 seq=self.next_seq,
@@ -278,7 +284,7 @@ class Draft:
                 actor=actor or self.event.actor,
                 cause=self.event.cause if cause is None else cause,
                 changes=self._changes,
-                data=dict(data or {}),
+                data=given,
                 occurred_at=occurred_at or self.now,
             )
         )
@@ -365,9 +371,6 @@ class Draft:
         self.set("first_reply_due_at", shown["first_reply_due_at"])
         self.set("resolution_due_at", shown["resolution_due_at"])
         self.set("next_due_at", shown["next_due_at"])
-        if self.terms and self.clocks:
-            self.set("policy_id", self.terms.policy.id)
-            self.set("policy_version", self.terms.policy.version)
 
     def deadline(self) -> datetime | None:
         """When something happens by itself next; None when nothing will."""

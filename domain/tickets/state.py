@@ -80,6 +80,6 @@ DERIVED = frozenset(
     {
         "seq", "message_seq", "updated_at", "customer_at", "agent_at", "next_due_at", "deadline_at",
         "first_reply_due_at", "resolution_due_at", "breached_at", "decided", "verdict", "triage",
-        "auto_close_at", "resolved_at", "closed_at", "category", "policy_id", "policy_version",
+        "auto_close_at", "resolved_at", "closed_at",
     }
 )  # fmt: skip

@@ -1,0 +1,397 @@
+"""One change to many tickets: the list is fixed when it is asked for, each ticket answers for itself."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from psycopg.types.json import Jsonb
+
+from domain.errors import Conflict, Invalid, NotFound, Refusal, Unauthenticated
+from domain.permissions import Permission, Principal
+from domain.states import Priority, TicketType
+from domain.tickets import Changed, Event, Undone
+from models.base import new_id
+from models.session import Database, Row, Work
+from services import audit
+from services.auth import load_principal
+from services.tickets import Origin, Step, Tickets
+from services.views import TicketFilter, Views
+
+MOST = 1000
+CHUNK = 20
+
+
+class BulkNotFound(NotFound):
+    code = "bulk_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such bulk job.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkChange:
+    """What is to be changed, as it is stored with the job. Only what is in `values` is touched."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def changed(self) -> Changed:
+        given = dict(self.values)
+        if given.get("priority") is not None:
+            given["priority"] = Priority(str(given["priority"]))
+        if given.get("type") is not None:
+            given["type"] = TicketType(str(given["type"]))
+        for name in ("team_id", "assignee_id"):
+            if given.get(name) is not None:
+                given[name] = uuid.UUID(str(given[name]))
+        for name in ("tags", "add_tags", "remove_tags"):
+            if name in given:
+                given[name] = tuple(given[name])  # type: ignore[arg-type]
+        return Changed(**given)  # type: ignore[arg-type]
+
+
+async def queue(
+    work: Work,
+    views: Views,
+    *,
+    caller: Principal,
+    numbers: Sequence[int] | None,
+    wanted: TicketFilter | None,
+    change: BulkChange,
+    origin: Origin,
+    now: datetime,
+) -> Row:
+    """The job, committed with its list; its workflow is started by the relay.
+
+    A filter is evaluated once, here: what matches later is not touched. Tickets the caller cannot
+    see are not in the list, whether named or matched.
+    """
+    if not change.values:
+        raise Invalid("Say what to change.", fields={"/change": "is empty"})
+    change.changed()
+    if wanted is not None:
+        page = await views.tickets(work, caller, wanted, now=now, limit=MOST)
+        if page.next is not None:
+            raise Invalid(
+                f"More than {MOST} tickets match. Narrow the filter.",
+                fields={"/filter": f"matches more than {MOST} tickets"},
+            )
+        chosen = [item.ticket.number for item in page.items]
+    else:
+        chosen = sorted(set(numbers or ()))
+        if len(chosen) > MOST:
+            raise Invalid(
+                f"At most {MOST} tickets at once.", fields={"/numbers": f"names more than {MOST}"}
+            )
+    if not chosen:
+        raise Invalid("No ticket is meant.", fields={"/numbers": "is empty"})
+    job_id = new_id()
+    tenant = work.tenant_id
+    await work.batch(
+        (
+            "insert into bulk_jobs (tenant_id, id, created_by, action, state, total, created_at)"
+            " values (%s, %s, %s, %s, 'queued', %s, %s)",
+            (tenant, job_id, caller.id, Jsonb(dict(change.values)), len(chosen), now),
+        ),
+        (
+            "insert into bulk_items (tenant_id, job_id, number, state)"
+            " select %s, %s, n, 'queued' from unnest(%s::bigint[]) n",
+            (tenant, job_id, chosen),
+        ),
+        _outbox(tenant, job_id),
+    )
+    await audit.record(
+        work,
+        caller,
+        origin,
+        "bulk.queued",
+        "bulk_job",
+        str(job_id),
+        {"total": len(chosen), "change": dict(change.values)},
+    )
+    work.wake_relay()
+    return await job(work, job_id, caller)
+
+
+async def job(work: Work, job_id: uuid.UUID, caller: Principal) -> Row:
+    """The job with a count per result. Seen by who asked for it, and by supervisors and admins."""
+    row = await work.row(
+        "select j.id, j.created_by, j.action, j.state, j.total, j.created_at, j.finished_at,"
+        " (select coalesce(jsonb_object_agg(c.state, c.n), '{}') from (select i.state,"
+        "  count(*) as n from bulk_items i where i.tenant_id = j.tenant_id and i.job_id = j.id"
+        "  group by i.state) c) as counts"
+        " from bulk_jobs j where j.tenant_id = :tenant and j.id = :id",
+        {"tenant": work.tenant_id, "id": job_id},
+    )
+    if row is None or not (row["created_by"] == caller.id or _oversees(caller)):
+        raise BulkNotFound
+    return row
+
+
+async def items(
+    work: Work, job_id: uuid.UUID, caller: Principal, *, after: int, limit: int
+) -> list[Row]:
+    """What became of each ticket, by number."""
+    await job(work, job_id, caller)
+    return await work.rows(
+        "select number, state, code, detail, seq from bulk_items"
+        " where tenant_id = :tenant and job_id = :id and number > :after"
+        " order by number limit :limit",
+        {"tenant": work.tenant_id, "id": job_id, "after": after, "limit": limit},
+    )
+
+
+async def cancel(
+    work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Origin, now: datetime
+) -> Row:
+    """What is not done yet will not be done; what is done stays, and can be undone."""
+    row = await job(work, job_id, caller)
+    await _locked(work, job_id)
+    if row["state"] not in ("queued", "running"):
+        raise Conflict(f"The job is {row['state']}; there is nothing left to cancel.")
+    await work.batch(
+        (
+            "update bulk_jobs set state = 'cancelled', finished_at = %s"
+            " where tenant_id = %s and id = %s",
+            (now, work.tenant_id, job_id),
+        ),
+        (
+            "update bulk_items set state = 'cancelled'"
+            " where tenant_id = %s and job_id = %s and state = 'queued'",
+            (work.tenant_id, job_id),
+        ),
+    )
+    await audit.record(work, caller, origin, "bulk.cancelled", "bulk_job", str(job_id), {})
+    return await job(work, job_id, caller)
+
+
+async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Origin) -> Row:
+    """Every ticket the job changed gets its earlier values back, unless somebody changed them since."""
+    row = await job(work, job_id, caller)
+    await _locked(work, job_id)
+    if row["state"] not in ("finished", "cancelled"):
+        raise Conflict(f"The job is {row['state']}. It can be undone once it has ended.")
+    if not row["counts"].get("done"):
+        raise Conflict("The job changed nothing; there is nothing to undo.")
+    await work.batch(
+        (
+            "update bulk_jobs set state = 'undoing', finished_at = null"
+            " where tenant_id = %s and id = %s",
+            (work.tenant_id, job_id),
+        ),
+        _outbox(work.tenant_id, job_id),
+    )
+    await audit.record(work, caller, origin, "bulk.undo", "bulk_job", str(job_id), {})
+    work.wake_relay()
+    return await job(work, job_id, caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    state: str
+    left: int
+
+
+class BulkRunner:
+    """What the job's workflow does, a chunk at a time. Every chunk may be repeated."""
+
+    def __init__(self, database: Database, tickets: Tickets) -> None:
+        self._database = database
+        self._tickets = tickets
+
+    async def chunk(self, tenant_id: uuid.UUID, job_id: uuid.UUID, *, now: datetime) -> Progress:
+        """Works through the next tickets, each in its own transaction; how the job stands then."""
+        async with self._database.transaction(tenant_id) as work:
+            row = await work.row(
+                "select state, action, created_by from bulk_jobs"
+                " where tenant_id = :tenant and id = :id for update",
+                {"tenant": tenant_id, "id": job_id},
+            )
+            if row is None:
+                return Progress("gone", 0)
+            doing: Literal["queued", "done"] = "done" if row["state"] == "undoing" else "queued"
+            if row["state"] not in ("queued", "running", "undoing"):
+                return Progress(row["state"], 0)
+            todo = await work.rows(
+                "select number, seq, before from bulk_items where tenant_id = :tenant"
+                " and job_id = :id and state = :state order by number limit :limit",
+                {"tenant": tenant_id, "id": job_id, "state": doing, "limit": CHUNK},
+            )
+            if not todo:
+                state = "undone" if row["state"] == "undoing" else "finished"
+                await work.execute(
+                    "update bulk_jobs set state = :state, finished_at = :now"
+                    " where tenant_id = :tenant and id = :id",
+                    {"state": state, "now": now, "tenant": tenant_id, "id": job_id},
+                )
+                return Progress(state, 0)
+            if row["state"] == "queued":
+                await work.execute(
+                    "update bulk_jobs set state = 'running' where tenant_id = :tenant and id = :id",
+                    {"tenant": tenant_id, "id": job_id},
+                )
+        for item in todo:
+            if doing == "done":
+                await self._undo(tenant_id, job_id, item, row["created_by"])
+            else:
+                await self._apply(tenant_id, job_id, item, row)
+        async with self._database.transaction(tenant_id) as work:
+            left = await work.row(
+                "select count(*) as n from bulk_items"
+                " where tenant_id = :tenant and job_id = :id and state = :state",
+                {"tenant": tenant_id, "id": job_id, "state": doing},
+            )
+        return Progress("running", left["n"] if left else 0)
+
+    async def _apply(
+        self, tenant_id: uuid.UUID, job_id: uuid.UUID, item: Row, job_row: Row
+    ) -> None:
+        number = item["number"]
+        change = BulkChange(values=job_row["action"])
+        try:
+            async with self._database.transaction(tenant_id) as work:
+                if not await _still(work, job_id, number, "queued"):
+                    return
+                caller = await load_principal(work, job_row["created_by"])
+                [outcome] = await self._tickets.handle(
+                    work,
+                    Step(
+                        number,
+                        Event(
+                            key=f"bulk/{job_id}/{number}",
+                            actor=caller.actor,
+                            payload=change.changed(),
+                            cause={"bulk": str(job_id)},
+                        ),
+                        Permission.TICKETS_BULK,
+                    ),
+                    caller=caller,
+                    origin=Origin(auth_method="bulk"),
+                )
+                own = [e for e in outcome.entries if e.key == f"bulk/{job_id}/{number}"]
+                if own:
+                    before = {name: values[0] for name, values in own[0].changes.items()}
+                    await _settle(work, job_id, number, "done", seq=own[0].seq, before=before)
+                else:
+                    await _settle(work, job_id, number, "unchanged")
+        except (Refusal, Unauthenticated) as refusal:
+            async with self._database.transaction(tenant_id) as work:
+                await _settle(
+                    work, job_id, number, "refused", code=refusal.code, detail=refusal.detail
+                )
+
+    async def _undo(
+        self, tenant_id: uuid.UUID, job_id: uuid.UUID, item: Row, user_id: uuid.UUID
+    ) -> None:
+        number, before = item["number"], item["before"] or {}
+        try:
+            async with self._database.transaction(tenant_id) as work:
+                if not await _still(work, job_id, number, "done"):
+                    return
+                touched = await _touched_since(work, number, item["seq"])
+                both = sorted(set(before) & touched)
+                if both:
+                    await _settle(
+                        work,
+                        job_id,
+                        number,
+                        "kept",
+                        code="changed_meanwhile",
+                        detail=f"Somebody has changed {', '.join(both)} since.",
+                    )
+                    return
+                caller = await load_principal(work, user_id)
+                await self._tickets.handle(
+                    work,
+                    Step(
+                        number,
+                        Event(
+                            key=f"bulk/{job_id}/{number}/undo",
+                            actor=caller.actor,
+                            payload=Undone(before),
+                            cause={"bulk": str(job_id), "undo": True},
+                        ),
+                        Permission.TICKETS_BULK,
+                    ),
+                    caller=caller,
+                    origin=Origin(auth_method="bulk"),
+                )
+                await _settle(work, job_id, number, "undone")
+        except (Refusal, Unauthenticated) as refusal:
+            async with self._database.transaction(tenant_id) as work:
+                await _settle(
+                    work, job_id, number, "kept", code=refusal.code, detail=refusal.detail
+                )
+
+
+def _oversees(caller: Principal) -> bool:
+    return caller.scope(Permission.AUDIT_VIEW) is not None
+
+
+def _outbox(tenant_id: uuid.UUID, job_id: uuid.UUID) -> tuple[str, tuple[object, ...]]:
+    """The relay starts the job's workflow, now or when Temporal is back."""
+    return (
+        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+        " available_at) values ('workflows', %s, %s, 0, 'bulk', 0, now(), now())",
+        (tenant_id, job_id),
+    )
+
+
+async def _locked(work: Work, job_id: uuid.UUID) -> None:
+    await work.execute(
+        "select 1 from bulk_jobs where tenant_id = :tenant and id = :id for update",
+        {"tenant": work.tenant_id, "id": job_id},
+    )
+
+
+async def _still(work: Work, job_id: uuid.UUID, number: int, state: str) -> bool:
+    """Whether the item is still to be done: neither cancelled nor done by another attempt."""
+    row = await work.row(
+        "select state from bulk_items where tenant_id = :tenant and job_id = :job"
+        " and number = :number for update",
+        {"tenant": work.tenant_id, "job": job_id, "number": number},
+    )
+    return row is not None and row["state"] == state
+
+
+async def _settle(
+    work: Work,
+    job_id: uuid.UUID,
+    number: int,
+    state: str,
+    *,
+    code: str | None = None,
+    detail: str | None = None,
+    seq: int | None = None,
+    before: Mapping[str, object] | None = None,
+) -> None:
+    await work.batch(
+        (
+            "update bulk_items set state = %s, code = %s, detail = %s,"
+            " seq = coalesce(%s, seq), before = coalesce(%s, before)"
+            " where tenant_id = %s and job_id = %s and number = %s",
+            (
+                state,
+                code,
+                detail,
+                seq,
+                Jsonb(dict(before)) if before is not None else None,
+                work.tenant_id,
+                job_id,
+                number,
+            ),
+        )
+    )
+
+
+async def _touched_since(work: Work, number: int, seq: int) -> set[str]:
+    rows = await work.rows(
+        "select distinct k from tickets t join events e on e.tenant_id = t.tenant_id"
+        " and e.ticket_id = t.id and e.seq > :seq, jsonb_object_keys(e.changes) k"
+        " where t.tenant_id = :tenant and t.number = :number",
+        {"tenant": work.tenant_id, "number": number, "seq": seq},
+    )
+    return {row["k"] for row in rows}
+
+
