@@ -29,6 +29,7 @@ from temporalio.client import (
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
 from activities.maintenance import MaintenanceActivities
 from activities.tickets import TicketActivities
@@ -41,11 +42,13 @@ from adapters.temporal import TicketWorkflows, connect, missing_attributes
 from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS
 from models.session import Database
 from services import audit, relay
+from services.bulk import BulkRunner
 from services.desks import Desks
 from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
 from services.search import Search
 from services.tickets import Tickets
 from settings import Settings
+from workflows.bulk import BulkWorkflow
 from workflows.maintenance import ReconcileWorkflow
 from workflows.sandbox import strict_sandbox
 from workflows.tickets import TicketWorkflow
@@ -104,7 +107,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             tickets=Tickets(desks),
             desks=desks,
             index=index,
-            search=Search(index),
+            search=Search(desks, index),
             redis=redis,
             search_attributes=await _attributes_usable(settings, client),
         )
@@ -193,13 +196,14 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             )
         )
     if BATCH in queues:
+        bulk = BulkActivities(BulkRunner(p.database, p.tickets))
         maintenance = MaintenanceActivities(p.relay_database, TicketWorkflows(p.client))
         made.append(
             Worker(
                 p.client,
                 task_queue=BATCH,
-                workflows=[ReconcileWorkflow],
-                activities=[maintenance.reconcile, maintenance.purge],
+                workflows=[ReconcileWorkflow, BulkWorkflow],
+                activities=[maintenance.reconcile, maintenance.purge, bulk.bulk_chunk],
                 workflow_runner=runner,
                 max_concurrent_activities=4,
                 graceful_shutdown_timeout=timedelta(seconds=5),

@@ -15,13 +15,23 @@ from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from domain.errors import Unavailable
-from domain.lifecycle import TICKETS, Attributes, Change, Shown, TicketInput, TicketRef
+from domain.lifecycle import (
+    BATCH,
+    TICKETS,
+    Attributes,
+    BulkRef,
+    Change,
+    Shown,
+    TicketInput,
+    TicketRef,
+)
 
 # What operators search by. Their types are fixed once they are registered.
 SEARCH_ATTRIBUTES: Mapping[str, str] = {
@@ -136,6 +146,24 @@ class TicketWorkflows:
                 raise TemporalDown(error.status.name) from error
             raise
 
+    async def start_bulk(self, job: BulkRef) -> None:
+        """The job's workflow runs; one that runs already is left alone. Raises TemporalDown."""
+        try:
+            await self._client.start_workflow(
+                "BulkWorkflow",
+                job,
+                id=job.workflow_id,
+                task_queue=BATCH,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"Bulk change in {job.slug}",
+                rpc_timeout=timedelta(seconds=10),
+            )
+        except RPCError as error:
+            if error.status in _DOWN:
+                raise TemporalDown(error.status.name) from error
+            raise
+
     async def running(self) -> set[str]:
         """The ids of all tickets' workflows that run now, as Temporal's index knows them."""
         query = "WorkflowType = 'TicketWorkflow' AND ExecutionStatus = 'Running'"
@@ -177,23 +205,6 @@ class Facade:
         client = await self._connected()
         await client.service_client.check_health(timeout=timedelta(seconds=1))
         return {"healthy": True}
-
-    async def start(self, workflow: str, argument: object, *, id: str, queue: str) -> bool:
-        """Whether a workflow runs under that id now; what was not started now is started later."""
-
-        async def start() -> dict[str, object] | None:
-            client = await self._connected()
-            await client.start_workflow(
-                workflow,
-                argument,
-                id=id,
-                task_queue=queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                rpc_timeout=timedelta(seconds=2),
-            )
-            return {"started": True}
-
-        return bool(await self._ask(start()))
 
     def link(self, slug: str, number: int) -> str | None:
         """Where an operator sees the ticket's workflow."""

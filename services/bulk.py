@@ -103,12 +103,13 @@ async def queue(
     )
     await audit.record(
         work,
-        caller,
-        origin,
-        "bulk.queued",
-        "bulk_job",
-        str(job_id),
-        {"total": len(chosen), "change": dict(change.values)},
+        caller=caller,
+        origin=origin,
+        action="bulk.queued",
+        target_kind="bulk_job",
+        target_id=job_id,
+        data={"total": len(chosen), "change": dict(change.values)},
+        now=now,
     )
     work.wake_relay()
     return await job(work, job_id, caller)
@@ -162,7 +163,14 @@ async def cancel(
             (work.tenant_id, job_id),
         ),
     )
-    await audit.record(work, caller, origin, "bulk.cancelled", "bulk_job", str(job_id), {})
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action="bulk.cancelled",
+        target_kind="bulk_job",
+        target_id=job_id,
+    )
     return await job(work, job_id, caller)
 
 
@@ -182,7 +190,14 @@ async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Orig
         ),
         _outbox(work.tenant_id, job_id),
     )
-    await audit.record(work, caller, origin, "bulk.undo", "bulk_job", str(job_id), {})
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action="bulk.undo",
+        target_kind="bulk_job",
+        target_id=job_id,
+    )
     work.wake_relay()
     return await job(work, job_id, caller)
 

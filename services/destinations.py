@@ -9,8 +9,9 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from adapters.search import SearchDown
 from adapters.temporal import TemporalDown, TicketWorkflows
-from domain.lifecycle import Change, TicketRef, attributes_of
+from domain.lifecycle import BulkRef, Change, TicketRef, attributes_of
 from models import ledger
 from models.session import Database
 from services.relay import DestinationDown, Fact
@@ -55,6 +56,13 @@ class WorkflowsDestination:
                 if down:
                     return
                 try:
+                    if fact.kind == "bulk":
+                        await self._workflows.start_bulk(
+                            BulkRef(
+                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
+                            )
+                        )
+                        return
                     await self._workflows.wake(
                         TicketRef(tenant_id=fact.tenant_id, slug=fact.slug, number=fact.number),
                         Change(kind=fact.kind, seq=fact.seq, actor=fact.actor_id),
@@ -90,7 +98,10 @@ class IndexDestination:
             ids = [f.ticket_id for f in facts if f.tenant_id == tenant_id]
             async with self._database.transaction(tenant_id) as work:
                 documents += await self._search.documents(work, ids)
-        return await self._index.tell(documents)
+        try:
+            return await self._index.tell(documents)
+        except SearchDown as error:
+            raise DestinationDown(f"Typesense: {error}") from error
 
 
 class LiveDestination:

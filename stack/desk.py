@@ -76,7 +76,7 @@ def api_and_worker(environment: Mapping[str, str]) -> Sequence[Program]:
         Program(
             "api",
             (
-                sys.executable, "-m", "uvicorn", "api.app:app",
+                sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app",
                 "--host", environment.get("HOLDFAST_API_HOST", HOST),
                 "--port", environment["HOLDFAST_API_PORT"],
                 "--loop", "uvloop", "--http", "httptools",
@@ -232,6 +232,14 @@ class Desk:
         """Keeps the desk running until `stop` is set. Does not stop it; `stop` does."""
         self._set_phase("ready")
         await stop.wait()
+
+    async def take_down(self, name: str) -> None:
+        """Stops one server or program and leaves it down until `bring_up`."""
+        await self._children[name].stop()
+
+    async def bring_up(self, name: str) -> None:
+        """Starts what `take_down` stopped, where it was."""
+        await self._children[name].start()
 
     async def health(self) -> dict[str, str | None]:
         """Per embedded server: None when it does its work, else what is wrong."""

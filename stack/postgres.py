@@ -165,8 +165,7 @@ class Postgres(Server):
                 f"account {account!r} may not execute {binaries()}. "
                 "Run Holdfast as an ordinary user, or set DATABASE_URL."
             )
-        name = hashlib.sha256(str(self.home.path).encode()).hexdigest()[:12]
-        folder = self._away / f"holdfast-{name}"
+        folder = folder_away(self.home, self._away)
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, entry.pw_uid, entry.pw_gid)
         self.note = f"runs as {account}, its data is in {folder}: no user namespaces here"
@@ -207,6 +206,12 @@ class Postgres(Server):
         if done.returncode != 0:
             raise StackError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
         unfinished.rename(data)
+
+
+def folder_away(home: Home, away: Path = FALLBACK_FOLDER) -> Path:
+    """Where a home's cluster is when it cannot be in the home."""
+    name = hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
+    return away / f"holdfast-{name}"
 
 
 def find_binaries() -> Path | None:

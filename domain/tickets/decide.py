@@ -294,7 +294,8 @@ def _agent_replied(draft: Draft, reply: AgentReplied) -> None:
     ticket = draft.was
     if reply.seen is not None and ticket.message_seq > reply.seen:
         raise StaleReply(
-            f"Ticket {ticket.number} has a newer message than you have read. Read it, then send again.",
+            f"Ticket {ticket.number} has a newer message than you have read."
+            " Read it, then send again.",
             fields={"/seen": f"the last public message came with event {ticket.message_seq}"},
         )
     draft.say(

@@ -135,6 +135,26 @@ class Bench:
                     return answer
                 await asyncio.sleep(0.05)
 
+    async def settled(self, tenant: uuid.UUID, ticket: Ticket) -> None:
+        """Every effect is carried out, and the workflow has heard of what they brought."""
+        async with asyncio.timeout(30):
+            while True:
+                row = await self.row(tenant, ticket)
+                answer = await self.handle(tenant, ticket).query(TicketWorkflow.current)
+                if answer["seq"] == row["seq"] and not answer["effects"]:
+                    return
+                if answer["seq"] != row["seq"]:
+                    ref = self.ref(tenant, ticket)
+                    await TicketWorkflows(self.client).wake(
+                        ref, Change(kind="test", seq=int(str(row["seq"]))), attributes=None
+                    )
+                await asyncio.sleep(0.05)
+
+    async def until_event(self, tenant: uuid.UUID, ticket: Ticket, kind: str) -> None:
+        async with asyncio.timeout(30):
+            while kind not in {e["type"] for e in await self.timeline(tenant, ticket)}:
+                await asyncio.sleep(0.05)
+
     async def event_types(self, tenant: uuid.UUID, ticket: Ticket) -> list[str]:
         """The kinds of events in the workflow's history, in order."""
         history = await self.handle(tenant, ticket).fetch_history()
