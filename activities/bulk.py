@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from domain.lifecycle import BulkRef, BulkProgress
+from domain.lifecycle import BulkProgress, BulkRef
 from services.bulk import BulkRunner
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -98,19 +99,18 @@ async def add_attributes(client: Client, names: Iterable[str]) -> None:
 
 
 def typed_attributes(attributes: Attributes) -> TypedSearchAttributes:
-    pairs: list[SearchAttributePair[object]] = []
-
-    def add(key: SearchAttributeKey[object], value: object | None) -> None:
-        if value is not None:
-            pairs.append(SearchAttributePair(key, value))
-
-    add(SearchAttributeKey.for_keyword("HoldfastTenant"), attributes.tenant)  # type: ignore[arg-type]
-    add(SearchAttributeKey.for_int("TicketNumber"), attributes.number)  # type: ignore[arg-type]
-    add(SearchAttributeKey.for_keyword("TicketStatus"), attributes.status)  # type: ignore[arg-type]
-    add(SearchAttributeKey.for_keyword("TicketPriority"), attributes.priority)  # type: ignore[arg-type]
-    add(SearchAttributeKey.for_keyword("TicketTeam"), attributes.team)  # type: ignore[arg-type]
-    add(SearchAttributeKey.for_datetime("NextDeadline"), attributes.deadline)  # type: ignore[arg-type]
-    return TypedSearchAttributes(pairs)
+    """The attributes as a workflow is started with; what is None is left out."""
+    given: list[tuple[SearchAttributeKey[Any], object | None]] = [
+        (SearchAttributeKey.for_keyword("HoldfastTenant"), attributes.tenant),
+        (SearchAttributeKey.for_int("TicketNumber"), attributes.number),
+        (SearchAttributeKey.for_keyword("TicketStatus"), attributes.status),
+        (SearchAttributeKey.for_keyword("TicketPriority"), attributes.priority),
+        (SearchAttributeKey.for_keyword("TicketTeam"), attributes.team),
+        (SearchAttributeKey.for_datetime("NextDeadline"), attributes.deadline),
+    ]
+    return TypedSearchAttributes(
+        [SearchAttributePair(key, value) for key, value in given if value is not None]
+    )
 
 
 class TicketWorkflows:

@@ -36,7 +36,7 @@ begin
     end loop;
     foreach name in array array[
         'team_members', 'relations', 'watchers', 'customer_identities', 'idempotency_keys',
-        'attachments', 'password_links', 'clocks'
+        'attachments', 'password_links', 'clocks', 'organizations', 'customers'
     ] loop
         execute format('grant delete on %I to holdfast_app', name);
     end loop;
@@ -108,7 +108,8 @@ create policy lookup on tickets for select to holdfast_lookup using (true);
 create policy lookup on messages for select to holdfast_lookup using (true);
 
 -- Tickets in whose subject or messages the words are: those with the newest ids, `most` of each.
-create function holdfast_matching(wanted tsquery, most integer) returns setof uuid
+create function holdfast_matching(wanted tsquery, internal boolean, most integer)
+    returns setof uuid
     language sql stable security definer set search_path = public
     as $$
         (select t.id from tickets t
@@ -118,6 +119,7 @@ create function holdfast_matching(wanted tsquery, most integer) returns setof uu
         (select m.ticket_id from messages m
             where m.tenant_id = nullif(current_setting('app.tenant', true), '')::uuid
             and to_tsvector('simple', left(m.body_text, 100000)) @@ wanted
+            and (internal or m.visibility = 'public')
             order by m.id desc limit most)
     $$;
 
@@ -161,7 +163,7 @@ begin
     foreach name in array array[
         'holdfast_tenant(text)', 'holdfast_login(text, text)', 'holdfast_token(bytea)',
         'holdfast_session(bytea)', 'holdfast_create_tenant(uuid, text, text, text, timestamptz)',
-        'holdfast_matching(tsquery, integer)', 'holdfast_marked(text[], text[], jsonb, integer)'
+        'holdfast_matching(tsquery, boolean, integer)', 'holdfast_marked(text[], text[], jsonb, integer)'
     ] loop
         execute format('alter function %s owner to holdfast_lookup', name);
         execute format('revoke all on function %s from public', name);

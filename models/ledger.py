@@ -442,6 +442,21 @@ def read_ticket(tenant_id: uuid.UUID, number: int) -> Statement:
     )
 
 
+def read_by_id(tenant_id: uuid.UUID, ticket_id: uuid.UUID) -> Statement:
+    return (
+        f"select {_COLUMNS} from tickets where tenant_id = %s and id = %s",
+        (tenant_id, ticket_id),
+    )
+
+
+def read_numbers(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
+    """Tickets as they are, unlocked."""
+    return (
+        f"select {_COLUMNS} from tickets where tenant_id = %s and number = any(%s)",
+        (tenant_id, list(numbers)),
+    )
+
+
 def open_deliveries(tenant_id: uuid.UUID, number: int) -> Statement:
     return (
         "select d.id, d.kind from deliveries d join tickets t"

@@ -46,6 +46,9 @@ class Work:
         self._tenant_id = tenant_id
         self._tenant_sent = False
         self.wakes_relay = False
+        # Set once this transaction has changed the tenant's configuration: what it reads of it
+        # from then on may be rolled back, so nobody else may use it.
+        self.configuration_changed = False
 
     @property
     def tenant_id(self) -> uuid.UUID:
@@ -62,6 +65,7 @@ class Work:
         await self._connection.begin()
         self._tenant_sent = False
         self.wakes_relay = False
+        self.configuration_changed = False
 
     async def execute(
         self, statement: Executable | str, parameters: Mapping[str, object] | None = None
@@ -103,7 +107,7 @@ class Work:
             async with driver.pipeline():
                 for sql, parameters in queue:
                     cursor = driver.cursor(row_factory=dict_row)
-                    await cursor.execute(sql, parameters)  # type: ignore[arg-type]
+                    await cursor.execute(sql, parameters)
                     cursors.append(cursor)
         finally:
             self._tenant_sent = self._tenant_sent or first_tenant
@@ -124,6 +128,7 @@ class Database:
             url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=pool_size,
             max_overflow=0,
+            hide_parameters=True,  # what people write stays out of logs
             pool_timeout=5,
             pool_recycle=1800,
             pool_use_lifo=True,

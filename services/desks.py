@@ -27,6 +27,8 @@ class Desks:
 
     async def get(self, work: Work, version: int) -> Desk:
         """The tenant's desk at `version` or newer, from memory or with one more round trip."""
+        if work.configuration_changed:
+            return await load(work)
         known = self._known.get(work.tenant_id)
         if known is None or known.config_version < version:
             known = await load(work)
@@ -84,6 +86,7 @@ async def load(work: Work) -> Desk:
 
 async def changed(work: Work) -> None:
     """Every process reloads this tenant's desk before it decides anything again."""
+    work.configuration_changed = True
     await work.execute(
         "update tenants set config_version = config_version + 1 where id = :id",
         {"id": work.tenant_id},

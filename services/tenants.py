@@ -1,17 +1,22 @@
 """Making a tenant: its row, its counter, its statuses, its first admin."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from pydantic import ValidationError
 from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 
 from domain.desk import DeskSettings, default_statuses
-from domain.errors import Conflict, Invalid
+from domain.errors import Conflict, Invalid, NotFound
+from domain.permissions import Principal
 from models.accounts import Tenant
-from models.session import Database, Work
+from models.session import Database, Row, Work
 from models.tickets import Status
+from services import audit, desks
+from services.tickets import Origin
 
 
 class SlugTaken(Conflict):
@@ -27,7 +32,7 @@ class SlugTaken(Conflict):
 class NewTenant:
     slug: str
     name: str
-    settings: DeskSettings = DeskSettings()
+    settings: DeskSettings = field(default_factory=DeskSettings)
     rate_class: str = "standard"
 
 
@@ -81,3 +86,84 @@ async def find_tenant(database: Database, slug: str) -> uuid.UUID | None:
     return row["id"] if row else None
 
 
+async def tenant(work: Work) -> Row:
+    """The tenant itself, its settings complete."""
+    found = await work.row(
+        "select id, slug, name, rate_class, config_version, settings from tenants where id = :id",
+        {"id": work.tenant_id},
+    )
+    if found is None:
+        raise NotFound("There is no such tenant.")
+    return found | {"settings": DeskSettings.model_validate(found["settings"])}
+
+
+async def change_tenant(
+    work: Work,
+    *,
+    name: str | None,
+    settings: Mapping[str, object] | None,
+    caller: Principal | None,
+    origin: Origin | None,
+    now: datetime,
+) -> None:
+    """Changes the tenant's name, and of its settings those that are given. Raises Invalid."""
+    await work.execute(
+        "select 1 from tenants where id = :id for no key update", {"id": work.tenant_id}
+    )
+    was = await tenant(work)
+    before: DeskSettings = was["settings"]
+    after = before
+    if settings is not None:
+        try:
+            after = DeskSettings.model_validate(before.model_dump(mode="json") | dict(settings))
+        except ValidationError as error:
+            raise Invalid(
+                "Some settings are not valid.",
+                fields={
+                    "/".join(["/settings", *(str(step) for step in fault["loc"])]): fault["msg"]
+                    for fault in error.errors()
+                },
+            ) from error
+        await _refuse_unknown_teams(work, after)
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    changes: dict[str, object] = {
+        f"settings.{key}": [old[key], new[key]] for key in new if old[key] != new[key]
+    }
+    if name is not None and name != was["name"]:
+        changes["name"] = [was["name"], name]
+    if not changes:
+        return
+    await work.execute(
+        update(Tenant)
+        .where(Tenant.id == work.tenant_id)
+        .values(settings=new, name=name if name is not None else was["name"])
+    )
+    await desks.changed(work)
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action="tenant.changed",
+        target_kind="tenant",
+        target_id=work.tenant_id,
+        data={"changes": changes},
+        now=now,
+    )
+
+
+async def _refuse_unknown_teams(work: Work, settings: DeskSettings) -> None:
+    named = {
+        f"/settings/topic_teams/{topic}": team for topic, team in settings.topic_teams.items()
+    }
+    if settings.default_team_id is not None:
+        named["/settings/default_team_id"] = settings.default_team_id
+    if not named:
+        return
+    rows = await work.rows(
+        "select id from teams where tenant_id = :tenant and id = any(:ids)",
+        {"tenant": work.tenant_id, "ids": list(set(named.values()))},
+    )
+    known = {row["id"] for row in rows}
+    unknown = {pointer: "is not a team" for pointer, team in named.items() if team not in known}
+    if unknown:
+        raise Invalid("The settings name a team that does not exist.", fields=unknown)

@@ -212,7 +212,7 @@ class Tickets:
             if not created[1]:  # somebody made that customer while we looked: begin again
                 await work.restart()
                 return await self.create(work, new, caller=caller, origin=origin, now=now)
-        by_customer = caller is None or caller.kind == "intake"
+        by_customer = caller is None or caller.kind == "intake" or new.on_behalf
         actor = Actor(ActorKind.CUSTOMER, customer_id) if by_customer else caller.actor  # type: ignore[union-attr]
         decision = open_ticket(
             NewTicket(
@@ -238,6 +238,7 @@ class Tickets:
                 occurred_at=new.occurred_at,
                 follows_up=new.follows_up,
                 split_from=new.split_from,
+                opened_by=new.opened_by,
             ),
             desk,
             now=moment,
@@ -502,8 +503,11 @@ class TicketRequest:
     cause: Mapping[str, object] = field(default_factory=dict)
     occurred_at: datetime | None = None
     actor: Actor | None = None
+    # An agent writes down what the customer said: the ticket and its message are the customer's.
+    on_behalf: bool = False
     follows_up: uuid.UUID | None = None
     split_from: uuid.UUID | None = None
+    opened_by: Actor | None = None
 
 
 def _written_in(event: Event) -> uuid.UUID | None:

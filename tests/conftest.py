@@ -58,7 +58,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
 
 
 def _create(superuser_url: str, name: str, *, template: str | None) -> Urls:
-    passwords = {r: "scratch" for r in ("holdfast_owner", "holdfast_app", "holdfast_relay")}
+    passwords = dict.fromkeys(("holdfast_owner", "holdfast_app", "holdfast_relay"), "scratch")
     if template is None:
         create_roles(superuser_url, passwords=passwords)
         create_database(superuser_url, name)

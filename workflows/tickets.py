@@ -2,9 +2,10 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -191,21 +192,19 @@ class TicketWorkflow:
         )
 
 
-def _updates(shown: Attributes | None, wanted: Attributes) -> list[SearchAttributeUpdate[object]]:
+def _updates(shown: Attributes | None, wanted: Attributes) -> list[SearchAttributeUpdate[Any]]:
     """Only what differs from what Temporal was told last."""
-    updates: list[SearchAttributeUpdate[object]] = []
-    for key, name in (
+    given: list[tuple[SearchAttributeKey[Any], str]] = [
         (options.TENANT, "tenant"),
         (options.NUMBER, "number"),
         (options.STATUS, "status"),
         (options.PRIORITY, "priority"),
         (options.TEAM, "team"),
         (options.DEADLINE, "deadline"),
-    ):
+    ]
+    updates: list[SearchAttributeUpdate[Any]] = []
+    for key, name in given:
         value = getattr(wanted, name)
-        if shown is not None and getattr(shown, name) == value:
-            continue
-        if value is None and shown is None:
-            continue
-        updates.append(key.value_unset() if value is None else key.value_set(value))  # type: ignore[arg-type]
+        if value != (getattr(shown, name) if shown is not None else None):
+            updates.append(key.value_unset() if value is None else key.value_set(value))
     return updates

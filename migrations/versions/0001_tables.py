@@ -250,6 +250,7 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_customers_tenant_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_customers'))
     )
+    op.create_index('ix_customers_name', 'customers', ['tenant_id', sa.literal_column('lower(name) text_pattern_ops')], unique=False)
     op.create_index('ix_customers_tenant_id_organization_id', 'customers', ['tenant_id', 'organization_id'], unique=False)
     op.create_table('login_sessions',
     sa.Column('user_id', sa.Uuid(), nullable=False),
@@ -317,6 +318,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_customer_identities'))
     )
     op.create_index('ix_customer_identities_tenant_id_customer_id', 'customer_identities', ['tenant_id', 'customer_id'], unique=False)
+    op.create_index('ix_customer_identities_value', 'customer_identities', ['tenant_id', sa.literal_column('value text_pattern_ops')], unique=False)
     op.create_index('uq_customer_identities_tenant_id_kind_value', 'customer_identities', ['tenant_id', 'kind', 'value'], unique=True)
     op.create_table('tickets',
     sa.Column('number', sa.BigInteger(), nullable=False),
@@ -381,12 +383,16 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_tickets'))
     )
     op.create_index('ix_tickets_assignee', 'tickets', ['tenant_id', 'assignee_id', sa.literal_column('updated_at desc')], unique=False)
+    op.create_index('ix_tickets_breached', 'tickets', ['tenant_id', 'breached_at'], unique=False, postgresql_where=sa.text('breached_at is not null'))
+    op.create_index('ix_tickets_category', 'tickets', ['tenant_id', 'category', sa.literal_column('updated_at desc'), sa.literal_column('id desc')], unique=False)
     op.create_index('ix_tickets_created', 'tickets', ['tenant_id', sa.literal_column('created_at desc'), sa.literal_column('id desc')], unique=False)
     op.create_index('ix_tickets_deadline', 'tickets', ['deadline_at'], unique=False, postgresql_where=sa.text('deadline_at is not null'))
-    op.create_index('ix_tickets_due', 'tickets', ['tenant_id', 'next_due_at', 'id'], unique=False, postgresql_where=sa.text("category in ('new', 'open', 'pending', 'on_hold')"))
+    op.create_index('ix_tickets_due', 'tickets', ['tenant_id', 'next_due_at', 'id'], unique=False, postgresql_where=sa.text("(category in ('new', 'open', 'pending', 'on_hold')) or next_due_at is not null"))
     op.create_index('ix_tickets_fields', 'tickets', ['fields'], unique=False, postgresql_using='gin', postgresql_ops={'fields': 'jsonb_path_ops'})
     op.create_index('ix_tickets_organization', 'tickets', ['tenant_id', 'organization_id', sa.literal_column('created_at desc')], unique=False)
+    op.create_index('ix_tickets_priority', 'tickets', ['tenant_id', sa.literal_column("(case priority when 'urgent' then 4 when 'high' then 3 when 'normal' then 2 when 'low' then 1 else 0 end)"), 'id'], unique=False)
     op.create_index('ix_tickets_requester', 'tickets', ['tenant_id', 'requester_id', sa.literal_column('created_at desc')], unique=False)
+    op.create_index('ix_tickets_subject', 'tickets', [sa.literal_column("to_tsvector('simple', subject)")], unique=False, postgresql_using='gin')
     op.create_index('ix_tickets_tags', 'tickets', ['tags'], unique=False, postgresql_using='gin')
     op.create_index('ix_tickets_team', 'tickets', ['tenant_id', 'team_id', sa.literal_column('updated_at desc')], unique=False)
     op.create_index('ix_tickets_updated', 'tickets', ['tenant_id', sa.literal_column('updated_at desc'), sa.literal_column('id desc')], unique=False)

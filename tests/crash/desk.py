@@ -120,11 +120,11 @@ class LiveDesk:
                 if row["waiting"]:
                     return f"{row['waiting']} facts for {row['destination']} ({row['error']})"
             async with self.database.transaction(self.tenant) as work:
-                row = await work.row(
+                [left] = await work.rows(
                     "select count(*) as n from tickets where triage = 'pending'"
                     " and category not in ('closed', 'merged')"
                 )
-            return f"{row['n']} tickets await triage" if row and row["n"] else None
+            return f"{left['n']} tickets await triage" if left["n"] else None
 
         await until(busy, within=within)
 

@@ -75,7 +75,8 @@ async def run(client: Client, database: Database, tickets: Tickets, job: Row, te
         workflow_runner=strict_sandbox(),
     ):
         await TicketWorkflows(client).start_bulk(ref)
-        return await client.get_workflow_handle_for(BulkWorkflow.run, ref.workflow_id).result()
+        handle = client.get_workflow_handle(ref.workflow_id, result_type=str)
+        return str(await handle.result())
 
 
 async def results(database: Database, caller: Principal, job: Row) -> dict[int, tuple[str, str | None]]:

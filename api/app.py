@@ -1,0 +1,189 @@
+"""The composition root of the HTTP door: `uvicorn --factory api.app:create_app`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, FastAPI
+from redis.asyncio import Redis
+
+from adapters.limits import SharedCounter
+from adapters.logs import configure_logging
+from adapters.search import SearchIndex
+from adapters.temporal import Facade
+from api import (
+    attachments,
+    audit,
+    auth,
+    bulk,
+    customers,
+    health,
+    notifications,
+    people,
+    problems,
+    public,
+    search,
+    sla,
+    tenants,
+    tickets,
+    tokens,
+)
+from api import settings as settings_
+from api.limits import Limits
+from api.middleware import BodyLimit, Envelope
+from api.resources import Resources
+from api.shapes import Problem
+from models.session import Database
+from services.auth import Auth
+from services.desks import Desks
+from services.search import Search
+from services.tickets import Tickets
+from settings import Settings
+
+DESCRIPTION = """
+The help desk that keeps its promises. Errors are problems as in RFC 9457; every POST takes an
+`Idempotency-Key`; lists go on with `cursor`. A foreign id answers 404, like one that never was.
+"""
+
+
+def routers() -> list[APIRouter]:
+    """Every router of the application."""
+    return [
+        module.router
+        for module in (
+            auth, tenants, people, tokens, audit,
+            tickets, customers, settings_, sla, public, attachments, notifications, search, bulk,
+        )
+    ]  # fmt: skip
+
+
+def create_app(settings: Settings | None = None, resources: Resources | None = None) -> FastAPI:
+    """The application. Given `resources`, it uses them and leaves closing them to their owner."""
+    settings = settings or (resources.settings if resources else Settings())
+    if resources is None:
+        configure_logging(settings)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    counter = SharedCounter(redis_url)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Nothing here waits for a server: Redis, Typesense and Temporal may come later.
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(counter.close)
+            if resources is None:
+                app.state.resources = await stack.enter_async_context(opened(settings))
+            served: Resources = app.state.resources
+            bell = asyncio.create_task(served.database.ring(), name="ring the relay")
+            try:
+                yield
+            finally:
+                bell.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await bell
+
+    app = FastAPI(
+        title="Holdfast",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    if resources is not None:
+        app.state.resources = resources
+    app.state.limits = Limits(counter)
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Envelope)  # added last, so it is the outermost
+    app.include_router(health.router)
+    for router in routers():
+        app.include_router(router)
+    _complete_document(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Resources]:
+    """What requests are served with; connects at the first use, is closed at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(
+            settings.database_url.get_secret_value(),
+            pool_size=settings.database_pool_size,
+            name="holdfast-api",
+        )
+        stack.push_async_callback(database.close)
+        index = None
+        if settings.typesense_url is not None and settings.typesense_api_key is not None:
+            key = settings.typesense_api_key.get_secret_value()
+            index = SearchIndex(settings.typesense_url, key)
+            stack.push_async_callback(index.close)
+        redis = None
+        if settings.redis_url is not None:
+            redis = Redis.from_url(
+                settings.redis_url.get_secret_value(),
+                socket_timeout=1.0,
+                socket_connect_timeout=1.0,
+            )
+            stack.push_async_callback(redis.aclose)
+        desks = Desks()
+        auth = Auth(
+            database,
+            secret=settings.secret_key.get_secret_value(),
+            public_url=settings.public_url,
+        )
+        workflows = Facade(
+            settings.temporal_address, settings.temporal_namespace, ui_url=settings.temporal_ui_url
+        )
+        yield Resources(
+            settings=settings,
+            database=database,
+            desks=desks,
+            tickets=Tickets(desks),
+            auth=auth,
+            search=Search(desks, index),
+            workflows=workflows,
+            redis=redis,
+        )
+
+
+def _complete_document(app: FastAPI) -> None:
+    """Adds to the OpenAPI document what routes refer to: the problem's shape, the credentials."""
+    plain = app.openapi
+
+    def document() -> dict[str, object]:
+        if app.openapi_schema is None:
+            schema = plain()
+            parts = schema.setdefault("components", {})
+            shapes = parts.setdefault("schemas", {})
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            shapes.update(problem.pop("$defs", {}))
+            shapes["Problem"] = problem
+            parts["securitySchemes"] = {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An access token of a sign-in, or an API token (`hf_…`).",
+                }
+            }
+            for path in schema["paths"].values():
+                if "post" in path:
+                    _offer_key(path["post"])
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _offer_key(operation: dict[str, list[object]]) -> None:
+    operation.setdefault("parameters", []).append(
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "The same key again gets the same answer and does nothing twice.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        }
+    )
+
+
+__all__ = ["create_app", "opened", "routers"]

@@ -1,0 +1,166 @@
+"""One change to many tickets."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+
+from api.deps import Allowed, From, Served, Tx
+from api.routing import Route
+from api.shapes import Page, Request, Shape
+from domain.errors import Invalid
+from domain.permissions import Permission, Principal
+from domain.states import Category, Priority, TicketType
+from models.session import Row
+from services import bulk
+from services.tickets import clock
+from services.views import TicketFilter, Views
+
+router = APIRouter(prefix="/api/v1/bulk", tags=["bulk"], route_class=Route)
+
+Bulker = Annotated[Principal, Depends(Allowed(Permission.TICKETS_BULK))]
+Tags = Annotated[list[str], Field(max_length=100)]
+
+
+class BulkFilter(Request):
+    """Tickets by what they are now; all conditions hold, of several values any does."""
+
+    status: list[str] = Field(default_factory=list)
+    category: list[Category] = Field(default_factory=list)
+    team: list[UUID | None] = Field(default_factory=list)
+    assignee: list[UUID | None] = Field(default_factory=list)
+    requester: list[UUID] = Field(default_factory=list)
+    organization: list[UUID] = Field(default_factory=list)
+    priority: list[Priority | None] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list, description="All of them.")
+    updated_to: datetime | None = None
+    created_to: datetime | None = None
+
+    def filter(self) -> TicketFilter:
+        return TicketFilter(
+            status=tuple(self.status),
+            category=tuple(self.category),
+            team=tuple(self.team),
+            assignee=tuple(self.assignee),
+            requester=tuple(self.requester),
+            organization=tuple(self.organization),
+            priority=tuple(self.priority),
+            tags_all=tuple(self.tags),
+            updated_to=self.updated_to,
+            created_to=self.created_to,
+        )
+
+
+class BulkPatch(Request):
+    """What becomes of each ticket; what is left out stays. Null takes a team or assignee away."""
+
+    status: str | None = None
+    type: TicketType | None = None
+    priority: Priority | None = None
+    team_id: UUID | None = None
+    assignee_id: UUID | None = None
+    tags: Tags | None = None
+    add_tags: Tags = Field(default_factory=list)
+    remove_tags: Tags = Field(default_factory=list)
+    fields: dict[str, object] = Field(default_factory=dict)
+    reason: str | None = Field(default=None, max_length=500)
+
+    def change(self) -> bulk.BulkChange:
+        given = self.model_dump(mode="json", exclude_unset=True)
+        for name in ("status", "priority", "tags"):
+            if name in given and given[name] is None:
+                raise Invalid(f"A ticket's {name} cannot be taken away.", fields={f"/change/{name}": "is null"})  # fmt: skip
+        return bulk.BulkChange(values=given)
+
+
+class BulkRequest(Request):
+    numbers: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, max_length=bulk.MOST)
+    filter: BulkFilter | None = None
+    change: BulkPatch
+
+
+class BulkJob(Shape):
+    """`counts` has a number per result: queued, done, unchanged, refused, cancelled, undone, kept."""
+
+    id: UUID
+    created_by: UUID
+    state: str
+    total: int
+    counts: dict[str, int]
+    action: dict[str, object]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class BulkItem(Shape):
+    """What became of one ticket. `code` and `detail` say why, where it was refused or kept."""
+
+    number: int
+    state: str
+    code: str | None
+    detail: str | None
+    seq: int | None
+
+
+def _job(row: Row) -> BulkJob:
+    return BulkJob.model_validate(row)
+
+
+@router.post("", status_code=202)
+async def start_bulk(
+    asked: BulkRequest, caller: Bulker, served: Served, work: Tx, origin: From
+) -> BulkJob:
+    """Queues a change to up to 1,000 tickets, named by number or matched once by a filter.
+
+    Each ticket answers for itself: follow the job, cancel it, undo it.
+    """
+    if (asked.numbers is None) == (asked.filter is None):
+        raise Invalid(
+            "Name the tickets by number or by filter.",
+            fields={"/numbers": "or filter is needed, not both"},
+        )
+    row = await bulk.queue(
+        work,
+        Views(served.desks),
+        caller=caller,
+        numbers=asked.numbers,
+        wanted=asked.filter.filter() if asked.filter else None,
+        change=asked.change.change(),
+        origin=origin,
+        now=clock(),
+    )
+    return _job(row)
+
+
+@router.get("/{job_id}")
+async def get_bulk(job_id: UUID, caller: Bulker, work: Tx) -> BulkJob:
+    """How far a job is."""
+    return _job(await bulk.job(work, job_id, caller))
+
+
+@router.get("/{job_id}/items")
+async def list_bulk_items(
+    job_id: UUID,
+    caller: Bulker,
+    work: Tx,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    cursor: Annotated[int, Query(ge=0)] = 0,
+) -> Page[BulkItem]:
+    """What became of each ticket."""
+    rows = await bulk.items(work, job_id, caller, after=cursor, limit=limit + 1)
+    more = str(rows[limit - 1]["number"]) if len(rows) > limit else None
+    return Page(items=[BulkItem.model_validate(row) for row in rows[:limit]], next=more)
+
+
+@router.post("/{job_id}/cancel")
+async def cancel_bulk(job_id: UUID, caller: Bulker, work: Tx, origin: From) -> BulkJob:
+    """Stops a job; tickets it has changed stay changed until it is undone."""
+    return _job(await bulk.cancel(work, job_id, caller, origin=origin, now=clock()))
+
+
+@router.post("/{job_id}/undo", status_code=202)
+async def undo_bulk(job_id: UUID, caller: Bulker, work: Tx, origin: From) -> BulkJob:
+    """Puts every changed ticket back, except where somebody changed the same since."""
+    return _job(await bulk.undo(work, job_id, caller, origin=origin))

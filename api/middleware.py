@@ -1,0 +1,159 @@
+"""What every request gets, whatever its route: an id, safe headers, a log line, a measurement."""
+
+import re
+import time
+import uuid
+from typing import cast
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import problem, unexpected
+from domain.permissions import Principal
+
+MAX_BODY_BYTES = 30 * 1024 * 1024  # a mail with its attachments, as most mail servers take it
+DOCS = frozenset({"/docs", "/redoc"})
+
+logger = structlog.stdlib.get_logger("holdfast.access")
+
+REQUESTS = Counter("http_requests_total", "Requests answered.", ("method", "route", "status"))
+DURATION = Histogram(
+    "http_request_duration_seconds",
+    "From the first byte of the request to the last of the response.",
+    ("method", "route"),
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{8,128}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_CSP = "default-src 'none'; frame-ancestors 'none'"
+# The documentation pages load their scripts from a CDN and start them inline.
+_DOCS_CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; img-src 'self' data: https:; worker-src blob:; "
+    "frame-ancestors 'none'"
+)
+
+
+class Envelope:
+    """Names each request, and answers for whatever was left unanswered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope)
+        request_id = _sane(given.get("x-request-id")) or uuid.uuid4().hex
+        correlation_id = _sane(given.get("x-correlation-id"))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        if correlation_id:
+            structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+        began = time.perf_counter()
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if correlation_id:
+                    headers["X-Correlation-ID"] = correlation_id
+                for name, value in _SAFE.items():
+                    headers.setdefault(name, value)
+                headers.setdefault(
+                    "Content-Security-Policy", _DOCS_CSP if scope["path"] in DOCS else _CSP
+                )
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            response = unexpected(error, scope["path"], request_id)
+            if status:  # half an answer is out: cut the connection, do not end it neatly
+                raise
+            await response(scope, receive, answer)
+        finally:
+            self._measure(scope, status, time.perf_counter() - began)
+
+    @staticmethod
+    def _measure(scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = template(scope)
+        REQUESTS.labels(method, route, str(status)).inc()
+        DURATION.labels(method, route).observe(seconds)
+        if route in ("/livez", "/readyz", "/metrics"):
+            return
+        caller = cast("Principal | None", scope["state"].get("principal"))
+        logger.info(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+            tenant=caller.tenant_slug if caller else None,
+        )
+
+
+def template(scope: Scope) -> str:
+    """The route's path with its parameters' names, so that a metric has few labels."""
+    route = scope.get("route")
+    return str(getattr(route, "path", None) or "unknown")
+
+
+def _sane(given: str | None) -> str | None:
+    return given if given is not None and _SANE_ID.fullmatch(given) else None
+
+
+class BodyLimit:
+    """Refuses bodies over a size: by their announced length, or while they come in."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._limit = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        detail = f"A request holds at most {self._limit} bytes."
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._limit:
+            response = problem(
+                status=413,
+                code="too_large",
+                detail=detail,
+                path=scope["path"],
+                request_id=scope.get("state", {}).get("request_id"),
+            )
+            await response(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > self._limit:
+                    raise HTTPException(413, detail)
+            return message
+
+        await self._app(scope, counted, send)

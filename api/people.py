@@ -1,0 +1,273 @@
+"""Agents and teams."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import EmailStr, Field
+
+from api.cursors import Cursor, Limit, after_id, cursor_of
+from api.deps import Allowed, From, Served, Tx
+from api.resources import Resources
+from api.routing import Route, shown_once
+from api.shapes import Page, Request, Shape
+from domain.errors import Forbidden
+from domain.permissions import Permission, Principal, Role
+from services import audit, people
+from services.auth import Purpose
+from services.tickets import Origin, clock
+
+router = APIRouter(prefix="/api/v1", tags=["people"], route_class=Route)
+
+Viewer = Annotated[Principal, Depends(Allowed(Permission.PEOPLE_VIEW))]
+Manager = Annotated[Principal, Depends(Allowed(Permission.PEOPLE_MANAGE))]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Routing = Literal["manual", "round_robin"]
+
+
+class User(Shape):
+    id: UUID
+    email: str
+    name: str
+    handle: str = Field(description="What follows the @ in a mention.")
+    role: Role
+    active: bool
+    invited: bool = Field(description="Has not set a password yet.")
+    team_ids: list[UUID]
+    created_at: datetime
+    updated_at: datetime
+
+
+class InviteRequest(Request):
+    email: EmailStr
+    name: Name
+    role: Role = Role.AGENT
+
+
+class Invited(Shape):
+    user: User
+    link: str = Field(description="Lets them set a password; works once, for seven days.")
+
+
+class UserPatch(Request):
+    name: Name | None = None
+    role: Role | None = None
+    active: bool | None = None
+
+
+class LinkRequest(Request):
+    purpose: Purpose = "reset"
+
+
+class Link(Shape):
+    link: str
+
+
+class Member(Shape):
+    user_id: UUID
+    lead: bool
+
+
+class Team(Shape):
+    id: UUID
+    name: str
+    routing: Routing
+    active: bool
+    members: list[Member]
+    created_at: datetime
+
+
+class TeamRequest(Request):
+    name: Name
+    routing: Routing = "manual"
+
+
+class TeamPatch(Request):
+    name: Name | None = None
+    routing: Routing | None = None
+    active: bool | None = None
+
+
+class MemberRequest(Request):
+    lead: bool = False
+
+
+# Users.
+
+
+@router.get("/users", summary="Agents")
+async def list_users(
+    caller: Viewer,
+    work: Tx,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    active: bool | None = None,
+    q: Annotated[str | None, Query(max_length=200, description="In name or address.")] = None,
+) -> Page[User]:
+    rows = await people.users(work, limit=limit + 1, after=after_id(cursor), active=active, text=q)
+    items = [User(**row) for row in rows[:limit]]
+    return Page(items=items, next=cursor_of(items[-1].id) if len(rows) > limit else None)
+
+
+@router.post("/users", status_code=201, summary="Invite somebody")
+@shown_once
+async def invite(
+    body: InviteRequest, caller: Manager, served: Served, work: Tx, origin: From
+) -> Invited:
+    """Answers with the link to give them; shown once, kept nowhere."""
+    now = clock()
+    user_id = await people.create_user(
+        work, email=body.email, name=body.name, role=body.role, password_hash=None, now=now
+    )
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action="user.invited",
+        target_kind="user",
+        target_id=user_id,
+        data={"email": body.email.lower(), "role": body.role},
+        now=now,
+    )
+    link = await served.auth.make_link(work, user_id, purpose="invite")
+    return Invited(user=User(**await people.user(work, user_id)), link=link)
+
+
+@router.get("/users/{user_id}", summary="One agent")
+async def get_user(user_id: UUID, caller: Viewer, work: Tx) -> User:
+    return User(**await people.user(work, user_id))
+
+
+@router.patch("/users/{user_id}", summary="Change an agent's name or role, or deactivate them")
+async def patch_user(
+    user_id: UUID, body: UserPatch, caller: Manager, served: Served, origin: From
+) -> User:
+    """Who is deactivated is signed out everywhere and loses their open tickets."""
+    change = people.UserChange(name=body.name, role=body.role, active=body.active)
+    async with served.database.transaction(caller.tenant_id) as work:
+        await people.change_user(work, user_id, change, caller=caller, origin=origin, now=clock())
+        shown = User(**await people.user(work, user_id))
+    if body.active is False:  # again too, should the first time have been cut short
+        await _release(served, caller, origin, user_id, None)
+    return shown
+
+
+@router.post("/users/{user_id}/password-link", status_code=201, summary="Make a password link")
+@shown_once
+async def make_link(
+    user_id: UUID, body: LinkRequest, caller: Manager, served: Served, work: Tx, origin: From
+) -> Link:
+    """For somebody who cannot get one by mail. Shown once, kept nowhere."""
+    await people.user(work, user_id)
+    if caller.auth_method == "token" and body.purpose == "reset":
+        # Else a token with people.manage could take over any account, admins' included.
+        raise Forbidden("This needs a sign-in, not a token.")
+    link = await served.auth.make_link(work, user_id, purpose=body.purpose)
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action="password.link_made",
+        target_kind="user",
+        target_id=user_id,
+        data={"purpose": body.purpose},
+    )
+    return Link(link=link)
+
+
+# Teams.
+
+
+@router.get("/teams", summary="Teams")
+async def list_teams(
+    caller: Viewer, work: Tx, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Team]:
+    rows = await people.teams(work, limit=limit + 1, after=after_id(cursor))
+    items = [Team.model_validate(row) for row in rows[:limit]]
+    return Page(items=items, next=cursor_of(items[-1].id) if len(rows) > limit else None)
+
+
+@router.post("/teams", status_code=201, summary="Make a team")
+async def create_team(body: TeamRequest, caller: Manager, work: Tx, origin: From) -> Team:
+    now = clock()
+    team_id = await people.create_team(work, name=body.name, routing=body.routing, now=now)
+    await _team_audit(work, caller, origin, "team.created", team_id, body.model_dump())
+    return Team.model_validate(await people.team(work, team_id))
+
+
+@router.get("/teams/{team_id}", summary="One team")
+async def get_team(team_id: UUID, caller: Viewer, work: Tx) -> Team:
+    return Team.model_validate(await people.team(work, team_id))
+
+
+@router.patch("/teams/{team_id}", summary="Rename a team, change its routing, close it")
+async def patch_team(
+    team_id: UUID, body: TeamPatch, caller: Manager, work: Tx, origin: From
+) -> Team:
+    change = people.TeamChange(name=body.name, routing=body.routing, active=body.active)
+    changes = await people.change_team(work, team_id, change)
+    if changes:
+        await _team_audit(work, caller, origin, "team.changed", team_id, {"changes": changes})
+    return Team.model_validate(await people.team(work, team_id))
+
+
+@router.put("/teams/{team_id}/members/{user_id}", summary="Add a member, or make them lead")
+async def put_member(
+    team_id: UUID,
+    user_id: UUID,
+    body: MemberRequest,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+) -> Team:
+    if await people.put_member(work, team_id, user_id, lead=body.lead):
+        said = {"user_id": str(user_id), "lead": body.lead}
+        await _team_audit(work, caller, origin, "team.member_set", team_id, said)
+    return Team.model_validate(await people.team(work, team_id))
+
+
+@router.delete("/teams/{team_id}/members/{user_id}", status_code=204, summary="Take a member out")
+async def remove_member(
+    team_id: UUID, user_id: UUID, caller: Manager, served: Served, origin: From
+) -> None:
+    """Their open tickets of that team lose their assignee. Not a member any more: still 204."""
+    async with served.database.transaction(caller.tenant_id) as work:
+        if await people.remove_member(work, team_id, user_id):
+            said = {"user_id": str(user_id)}
+            await _team_audit(work, caller, origin, "team.member_removed", team_id, said)
+    await _release(served, caller, origin, user_id, team_id)
+
+
+async def _release(
+    served: Resources, caller: Principal, origin: Origin, user_id: UUID, team_id: UUID | None
+) -> None:
+    await people.release(
+        served.database,
+        served.tickets,
+        tenant_id=caller.tenant_id,
+        user_id=user_id,
+        team_id=team_id,
+        caller=caller,
+        origin=origin,
+    )
+
+
+async def _team_audit(
+    work: Tx,
+    caller: Principal,
+    origin: Origin,
+    action: str,
+    team_id: UUID,
+    said: Mapping[str, object],
+) -> None:
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action=action,
+        target_kind="team",
+        target_id=team_id,
+        data=said,
+    )

@@ -1,0 +1,259 @@
+"""The route class of every endpoint: who may, how often, and a POST that happens once."""
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from enum import Enum
+from functools import wraps
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, serialize_response
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+
+from api.deps import Allowed, address, idempotency_key, limits, principal
+from api.problems import documented
+from domain.errors import Conflict, Invalid, Unauthenticated
+from domain.permissions import Permission, Principal
+from models.session import Work
+from services.idempotency import Answer, Attempt
+
+Endpoint = Callable[..., Awaitable[object]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+Shown = TypeVar("Shown", bound=Callable[..., object])
+
+_SHOWN_ONCE: set[Callable[..., object]] = set()
+_request: ContextVar[Request] = ContextVar("request")
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class AlreadyShown(Conflict):
+    code = "already_shown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This was done under the same Idempotency-Key, and its secret was shown then. It is"
+            " kept nowhere; make a new one with a new key."
+        )
+
+
+def shown_once(endpoint: Shown) -> Shown:
+    """Marks an endpoint whose answer holds a secret: a repetition is recognised, not answered."""
+    _SHOWN_ONCE.add(endpoint)
+    return endpoint
+
+
+class Route(APIRoute):
+    """An endpoint behind its gates.
+
+    Before a byte of the body is read: who asks (401), whether they may (403), whether too often
+    (429). A POST that uses a transaction obeys `Idempotency-Key`.
+    """
+
+    def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
+        if not inspect.iscoroutinefunction(endpoint):
+            raise TypeError(f"{path}: endpoints are coroutines, {endpoint} is not")
+        self._gates: frozenset[Permission] = frozenset()
+        self._known = False
+        if "POST" in (options.get("methods") or ()):
+            endpoint = self._once(endpoint)
+        # What the dependencies say is only known once they were read; the OpenAPI document needs
+        # it before, so they are read twice.
+        probe = APIRoute(path, endpoint, methods=options.get("methods"))
+        calls = list(_calls(probe.dependant))
+        self._gates = frozenset(c.permission for c in calls if isinstance(c, Allowed))
+        self._known = principal in calls
+        options["responses"] = {
+            **documented(
+                known=self._known,
+                gated=bool(self._gates),
+                has_path=bool(probe.dependant.path_params),
+                method=next(iter(options.get("methods") or ("GET",))),
+            ),
+            **(options.get("responses") or {}),
+        }
+        if self._known:
+            options["openapi_extra"] = {
+                "security": [{"bearer": []}],
+                **({"x-permission": sorted(self._gates)} if self._gates else {}),
+                **(options.get("openapi_extra") or {}),
+            }
+        super().__init__(path, endpoint, **options)
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What a caller needs, all of it."""
+        return self._gates
+
+    @property
+    def public(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return not self._known
+
+    def get_route_handler(self) -> Handler:
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            _request.set(request)
+            caller = await _recognised(request) if self._known else None
+            if caller is not None:
+                standing = await limits(request).caller(caller)
+            else:
+                standing = await limits(request).public(address(request), self.path_format)
+            request.state.standing = standing
+            if standing is not None:
+                standing.check()
+            if caller is not None:
+                for permission in self._gates:
+                    caller.require(permission)
+            await _refuse_unstorable(request)
+            response = await inner(request)
+            if standing is not None:
+                response.headers.update(standing.headers)
+            return response
+
+        return handler
+
+    def _once(self, endpoint: Endpoint) -> Endpoint:
+        secret = endpoint in _SHOWN_ONCE
+
+        @wraps(endpoint)
+        async def once(*args: object, **values: object) -> object:
+            work = next((v for v in values.values() if isinstance(v, Work)), None)
+            request = _request.get()
+            key = idempotency_key(request)
+            if work is None or key is None:
+                return await endpoint(*args, **values)
+            attempt = Attempt(_sender(request), key, await _fingerprint(request, values))
+            earlier = await attempt.earlier(work)
+            if earlier is not None:
+                return _replayed(earlier, secret=secret)
+            response = await self._answered(await endpoint(*args, **values), values)
+            body = getattr(response, "body", None)
+            if not isinstance(body, bytes):
+                return response  # a stream: nothing to keep
+            answer = Answer(response.status_code, b"" if secret else body)
+            other = await attempt.keep(work, answer, now=datetime.now(UTC))
+            return response if other is None else _replayed(other, secret=secret)
+
+        return once
+
+    async def _answered(self, raw: object, values: dict[str, object]) -> Response:
+        """What FastAPI would make of an endpoint's result, made while the transaction is open."""
+        if isinstance(raw, Response):
+            return raw
+        shaped = next((v for v in values.values() if isinstance(v, Response)), None)
+        status = (shaped.status_code if shaped else None) or self.status_code or 200
+        body = b""
+        if status not in (204, 304):
+            content = await serialize_response(
+                field=self.response_field,
+                response_content=raw,
+                by_alias=self.response_model_by_alias,
+                exclude_unset=self.response_model_exclude_unset,
+                exclude_none=self.response_model_exclude_none,
+                is_coroutine=True,
+                dump_json=self.response_field is not None,
+            )
+            body = content if isinstance(content, bytes) else orjson.dumps(content)
+        response = Response(body, status_code=status, media_type="application/json")
+        if shaped is not None:
+            response.headers.update(
+                {k: v for k, v in shaped.headers.items() if k != "content-length"}
+            )
+        return response
+
+
+async def _recognised(request: Request) -> Principal:
+    """The caller. Guessing at credentials is counted; sending none is not."""
+    try:
+        return await principal(request)
+    except Unauthenticated:
+        if "authorization" in request.headers:
+            await limits(request).require("public", f"{address(request)}:unknown credentials")
+        raise
+
+
+async def _refuse_unstorable(request: Request) -> None:
+    """JSON can spell what Postgres and UTF-8 cannot hold: NUL, and halves of surrogate pairs."""
+    if "json" not in request.headers.get("content-type", ""):
+        return
+    body = await request.body()
+    if not _SUSPECT.search(body):
+        return
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return  # the parser that comes next says where
+    text = json.dumps(said, ensure_ascii=False)
+    if "\\u0000" in text.replace("\\\\", "") or not _encodes(text):
+        raise Invalid("A text holds a character that cannot be stored (NUL or half a pair).")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _calls(dependant: Dependant) -> Iterator[object]:
+    for part in dependant.dependencies:
+        yield part.call
+        yield from _calls(part)
+
+
+def _sender(request: Request) -> str:
+    caller: Principal | None = getattr(request.state, "principal", None)
+    if caller is None:
+        return f"public:{address(request)}"
+    return f"{caller.kind}:{caller.id}"
+
+
+def _replayed(answer: Answer, *, secret: bool) -> Response:
+    if secret:
+        raise AlreadyShown
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        media_type="application/json",
+        headers={"Idempotency-Replayed": "true"},
+    )
+
+
+async def _fingerprint(request: Request, values: dict[str, object]) -> bytes:
+    """What the request asks, whatever its spelling: the address and the validated values."""
+    digest = hashlib.sha256(f"{request.method} {request.url.path}".encode())
+    for name in sorted(values):
+        said = await _said(values[name])
+        if said is not None:
+            digest.update(b"\0" + name.encode() + b"\0" + said)
+    return digest.digest()
+
+
+async def _said(value: object) -> bytes | None:
+    """A value a client sent, as bytes; None for what the server put in."""
+    if isinstance(value, BaseModel):
+        return value.model_dump_json().encode()
+    if isinstance(value, UploadFile):
+        digest = hashlib.sha256(f"{value.filename}\0{value.content_type}\0".encode())
+        while chunk := await value.read(1 << 20):
+            digest.update(chunk)
+        await value.seek(0)
+        return digest.digest()
+    if isinstance(value, list | tuple):
+        parts = [await _said(item) for item in value]
+        return b"\1".join(part for part in parts if part is not None)
+    if isinstance(value, str | int | float | bool | UUID | datetime | Enum):
+        return str(value).encode()
+    return None

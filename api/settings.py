@@ -1,0 +1,190 @@
+"""How a tenant sets up its tickets: statuses and custom fields."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import Field
+
+from api.deps import Allowed, From, Tx
+from api.routing import Route
+from api.shapes import Request, Shape
+from domain.desk import FieldKind
+from domain.errors import Invalid
+from domain.permissions import Permission, Principal
+from domain.states import Category
+from models.session import Work
+from services import audit, configuration
+from services.tickets import Origin
+
+router = APIRouter(prefix="/api/v1", tags=["settings"], route_class=Route)
+
+Viewer = Annotated[Principal, Depends(Allowed(Permission.SETTINGS_VIEW))]
+Manager = Annotated[Principal, Depends(Allowed(Permission.SETTINGS_MANAGE))]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+InPath = Annotated[str, Path(max_length=63)]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Keys = Annotated[list[Key], Field(max_length=300)]
+Options = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=1000)
+]
+Pattern = Annotated[str, Field(max_length=500)]
+
+
+class Status(Shape):
+    key: str
+    name: str
+    category: Category
+    customer_label: str
+    colour: str
+    position: int
+    transitions: list[str] | None = Field(description="Where an agent may go from here; null: all.")
+    required_fields: list[str]
+    active: bool
+
+
+class StatusIn(Request):
+    key: Key | None = Field(default=None, description="Made from the name where left out.")
+    name: Name
+    category: Category
+    customer_label: Name | None = None
+    colour: Colour | None = None
+    transitions: Keys | None = None
+    required_fields: Keys = Field(default_factory=list)
+
+
+class StatusPatch(Request):
+    """What is left out stays. `transitions: null` allows all again."""
+
+    name: Name | None = None
+    customer_label: Name | None = None
+    colour: Colour | None = None
+    transitions: Keys | None = None
+    required_fields: Keys | None = None
+    active: bool | None = None
+
+
+class StatusOrder(Request):
+    keys: Keys
+
+
+class CustomField(Shape):
+    key: str
+    label: str
+    kind: FieldKind
+    options: list[str]
+    pattern: str | None
+    customer_visible: bool
+    customer_editable: bool
+    position: int
+    active: bool
+
+
+class FieldIn(Request):
+    key: Key | None = Field(default=None, description="Made from the label where left out.")
+    label: Name
+    kind: FieldKind
+    options: Options = Field(default_factory=list)
+    pattern: Pattern | None = None
+    customer_visible: bool = False
+    customer_editable: bool = False
+
+
+class FieldPatch(Request):
+    """What is left out stays. `pattern: null` takes it away."""
+
+    label: Name | None = None
+    options: Options | None = None
+    pattern: Pattern | None = None
+    customer_visible: bool | None = None
+    customer_editable: bool | None = None
+    position: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    active: bool | None = None
+
+
+@router.get("/statuses", summary="Statuses, in order")
+async def list_statuses(caller: Viewer, work: Tx) -> list[Status]:
+    return [Status(**row) for row in await configuration.statuses(work)]
+
+
+@router.post("/statuses", status_code=201, summary="Add a status")
+async def create_status(body: StatusIn, caller: Manager, work: Tx, origin: From) -> Status:
+    row = await configuration.create_status(work, body.model_dump())
+    await record(work, caller, origin, "status.created", "status", row["key"], dict(row))
+    return Status(**row)
+
+
+@router.put("/statuses/order", summary="Put them in order")
+async def order_statuses(
+    body: StatusOrder, caller: Manager, work: Tx, origin: From
+) -> list[Status]:
+    """The first active one of a category is where rules go."""
+    changes = await configuration.order_statuses(work, body.keys)
+    await record(work, caller, origin, "status.ordered", "status", None, {"changes": changes})
+    return [Status(**row) for row in await configuration.statuses(work)]
+
+
+@router.patch("/statuses/{key}", summary="Change a status")
+async def change_status(
+    key: InPath, body: StatusPatch, caller: Manager, work: Tx, origin: From
+) -> Status:
+    """409 `last_of_category` where it is the only active one: rules need one to go to."""
+    asked = given(body, clears={"transitions"})
+    row, changes = await configuration.change_status(work, key, asked)
+    if changes:
+        await record(work, caller, origin, "status.changed", "status", key, {"changes": changes})
+    return Status(**row)
+
+
+@router.get("/fields", summary="Custom fields, in order")
+async def list_fields(caller: Viewer, work: Tx) -> list[CustomField]:
+    return [CustomField(**row) for row in await configuration.fields_of(work)]
+
+
+@router.post("/fields", status_code=201, summary="Add a custom field")
+async def create_field(body: FieldIn, caller: Manager, work: Tx, origin: From) -> CustomField:
+    row = await configuration.create_field(work, body.model_dump())
+    await record(work, caller, origin, "field.created", "field", row["key"], dict(row))
+    return CustomField(**row)
+
+
+@router.patch("/fields/{key}", summary="Change a custom field")
+async def change_field(
+    key: InPath, body: FieldPatch, caller: Manager, work: Tx, origin: From
+) -> CustomField:
+    """Values that tickets hold already stay, also those that no longer fit."""
+    asked = given(body, clears={"pattern"})
+    row, changes = await configuration.change_field(work, key, asked)
+    if changes:
+        await record(work, caller, origin, "field.changed", "field", key, {"changes": changes})
+    return CustomField(**row)
+
+
+def given(body: Request, *, clears: set[str]) -> dict[str, object]:
+    """What a patch names. Raises Invalid for a null where null means nothing."""
+    asked: dict[str, object] = body.model_dump(exclude_unset=True)
+    for name, value in asked.items():
+        if value is None and name not in clears:
+            raise Invalid(f"{name} cannot be null.", fields={f"/{name}": "cannot be null"})
+    return asked
+
+
+async def record(
+    work: Work,
+    caller: Principal,
+    origin: Origin,
+    action: str,
+    kind: str,
+    target: UUID | str | None,
+    data: dict[str, object],
+) -> None:
+    await audit.record(
+        work,
+        caller=caller,
+        origin=origin,
+        action=action,
+        target_kind=kind,
+        target_id=target,
+        data=data,
+    )

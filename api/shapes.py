@@ -1,0 +1,67 @@
+"""Shapes that several endpoints share."""
+
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+
+
+class Shape(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Request(BaseModel):
+    """What a client sends. A name we do not know is a mistake they should hear of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Page(Shape, Generic[Item]):
+    """Some of a list. `next` is the cursor of the rest; null at the end."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+class Fault(BaseModel):
+    """One thing wrong with the request, and where.
+
+    `pointer` is a JSON pointer into the body (`/subject`), or names what else was wrong:
+    `query/limit`, `path/number`, `header/Idempotency-Key`.
+    """
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was not carried out (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:holdfast:problem:invalid",
+                    "title": "The request is not valid",
+                    "status": 422,
+                    "detail": "Say what the ticket is about.",
+                    "code": "invalid",
+                    "instance": "/api/v1/tickets",
+                    "request_id": "0198c5c0f7a27c3e9f7b6a1d2c3b4a59",
+                    "errors": [{"pointer": "/subject", "detail": "Field required"}],
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Never changes; programs go by it.")
+    instance: str
+    request_id: str | None = None
+    errors: list[Fault] = Field(default_factory=list)

@@ -1,0 +1,220 @@
+"""What a tenant promises: calendars of open time, and policies by version."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+
+from api.deps import Allowed, From, Tx
+from api.routing import Route
+from api.settings import given, record
+from api.shapes import Request, Shape
+from domain.calendars import Calendar, elapsed
+from domain.permissions import Permission, Principal
+from domain.sla import Metric, Policy, Step, Target
+from domain.states import Category, Priority
+from services import configuration
+from services.tickets import clock
+
+router = APIRouter(prefix="/api/v1", tags=["sla"], route_class=Route)
+
+Viewer = Annotated[Principal, Depends(Allowed(Permission.SLA_VIEW))]
+Manager = Annotated[Principal, Depends(Allowed(Permission.SLA_MANAGE))]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class CalendarOut(Shape):
+    id: UUID
+    name: str
+    version: int
+    active: bool
+    body: Calendar
+    created_at: datetime
+    changed_at: datetime
+
+
+class CalendarIn(Request):
+    name: Name
+    body: Calendar
+
+
+class CalendarPatch(Request):
+    name: Name | None = None
+    body: Calendar | None = None
+    active: bool | None = None
+
+
+class Day(Shape):
+    """One date of a calendar: how long it is open, and why it differs from its weekday."""
+
+    day: date
+    open_seconds: int
+    holiday: bool
+    override: bool
+
+
+class PolicyOut(Shape):
+    id: UUID
+    name: str
+    position: int
+    version: int
+    active: bool
+    body: Policy
+    created_at: datetime
+    changed_at: datetime
+
+
+Targets = dict[Metric, dict[Priority, Target]]
+PauseIn = dict[Metric, frozenset[Category]]
+Steps = Annotated[list[Step], Field(max_length=configuration.MOST_STEPS)]
+
+
+class PolicyIn(Request):
+    """Targets are open time of the calendar, as ISO 8601 durations or seconds."""
+
+    name: Name
+    calendar_id: UUID
+    targets: Targets
+    pause_in: PauseIn | None = None
+    steps: Steps = Field(default_factory=list)
+
+
+class PolicyPatch(Request):
+    """What is left out stays."""
+
+    name: Name | None = None
+    calendar_id: UUID | None = None
+    targets: Targets | None = None
+    pause_in: PauseIn | None = None
+    steps: Steps | None = None
+    active: bool | None = None
+
+
+class PolicyOrder(Request):
+    ids: Annotated[list[UUID], Field(max_length=500)]
+
+
+@router.get("/calendars", summary="Calendars")
+async def list_calendars(caller: Viewer, work: Tx) -> list[CalendarOut]:
+    return [CalendarOut(**row) for row in await configuration.calendars(work)]
+
+
+@router.post("/calendars", status_code=201, summary="Add a calendar")
+async def create_calendar(
+    body: CalendarIn, caller: Manager, work: Tx, origin: From
+) -> CalendarOut:
+    row = await configuration.create_calendar(work, name=body.name, body=body.body, now=clock())
+    await record(
+        work, caller, origin, "calendar.created", "calendar", row["id"],
+        {"name": body.name, "body": row["body"]},
+    )  # fmt: skip
+    return CalendarOut(**row)
+
+
+@router.get("/calendars/{calendar_id}", summary="One calendar")
+async def get_calendar(calendar_id: UUID, caller: Viewer, work: Tx) -> CalendarOut:
+    return CalendarOut(**await configuration.calendar(work, calendar_id))
+
+
+@router.get("/calendars/{calendar_id}/preview", summary="The days ahead")
+async def preview(
+    calendar_id: UUID,
+    caller: Viewer,
+    work: Tx,
+    months: Annotated[int, Query(ge=1, le=24)] = 12,
+) -> list[Day]:
+    """Every date from today on, in the calendar's own time zone."""
+    row = await configuration.calendar(work, calendar_id)
+    calendar = Calendar.model_validate(row["body"])
+    return days_of(calendar, clock(), months * 31)
+
+
+def days_of(calendar: Calendar, now: datetime, count: int) -> list[Day]:
+    """`count` dates from `now` on."""
+    zone = ZoneInfo(calendar.timezone)
+    today = now.astimezone(zone).date()
+
+    def midnight(day: date) -> datetime:
+        return datetime.combine(day, time(0), zone).astimezone(UTC)
+
+    days = [today + timedelta(days=n) for n in range(count)]
+    return [
+        Day(
+            day=day,
+            open_seconds=int(
+                elapsed(
+                    midnight(day), midnight(day + timedelta(days=1)), calendar
+                ).total_seconds()
+            ),
+            holiday=day in calendar.holidays,
+            override=day in calendar.overrides,
+        )
+        for day in days
+    ]
+
+
+@router.patch("/calendars/{calendar_id}", summary="Change a calendar")
+async def change_calendar(
+    calendar_id: UUID, body: CalendarPatch, caller: Manager, work: Tx, origin: From
+) -> CalendarOut:
+    """Other hours make a new version. Policies follow at once, open tickets at their next event."""
+    given(body, clears=set())
+    row, changes = await configuration.change_calendar(
+        work, calendar_id, name=body.name, body=body.body, active=body.active, now=clock()
+    )
+    if changes:
+        await record(
+            work, caller, origin, "calendar.changed", "calendar", calendar_id, {"changes": changes}
+        )
+    return CalendarOut(**row)
+
+
+@router.get("/policies", summary="Policies, in order")
+async def list_policies(caller: Viewer, work: Tx) -> list[PolicyOut]:
+    """The first active one is in force."""
+    return [PolicyOut(**row) for row in await configuration.policies(work)]
+
+
+@router.post("/policies", status_code=201, summary="Add a policy")
+async def create_policy(body: PolicyIn, caller: Manager, work: Tx, origin: From) -> PolicyOut:
+    terms = body.model_dump(exclude_none=True, exclude={"name"})
+    row = await configuration.create_policy(work, name=body.name, terms=terms, now=clock())
+    await record(
+        work, caller, origin, "policy.created", "policy", row["id"],
+        {"name": body.name, "body": row["body"]},
+    )  # fmt: skip
+    return PolicyOut(**row)
+
+
+@router.put("/policies/order", summary="Put them in order")
+async def order_policies(
+    body: PolicyOrder, caller: Manager, work: Tx, origin: From
+) -> list[PolicyOut]:
+    changes = await configuration.order_policies(work, body.ids)
+    await record(work, caller, origin, "policy.ordered", "policy", None, {"changes": changes})
+    return [PolicyOut(**row) for row in await configuration.policies(work)]
+
+
+@router.get("/policies/{policy_id}", summary="One policy")
+async def get_policy(policy_id: UUID, caller: Viewer, work: Tx) -> PolicyOut:
+    return PolicyOut(**await configuration.policy(work, policy_id))
+
+
+@router.patch("/policies/{policy_id}", summary="Change a policy")
+async def change_policy(
+    policy_id: UUID, body: PolicyPatch, caller: Manager, work: Tx, origin: From
+) -> PolicyOut:
+    """Other terms make a new version. Open tickets are timed by it from their next event on."""
+    given(body, clears=set())
+    terms = body.model_dump(exclude_unset=True, exclude={"name", "active"})
+    row, changes = await configuration.change_policy(
+        work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
+    )
+    if changes:
+        await record(
+            work, caller, origin, "policy.changed", "policy", policy_id, {"changes": changes}
+        )
+    return PolicyOut(**row)

@@ -1,0 +1,98 @@
+"""Making a tenant, and the tenant itself."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi import Request as HttpRequest
+from pydantic import EmailStr, Field, SecretStr
+
+from api.deps import Allowed, From, Served, Tx, limits
+from api.routing import Route
+from api.shapes import Request, Shape
+from domain.desk import DeskSettings
+from domain.errors import Forbidden
+from domain.permissions import Permission, Principal
+from services import tenants
+from services.people import create_tenant_with_admin
+from services.tickets import clock
+
+router = APIRouter(prefix="/api/v1", tags=["tenant"], route_class=Route)
+
+Manager = Annotated[Principal, Depends(Allowed(Permission.SETTINGS_MANAGE))]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class TenantRequest(Request):
+    slug: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+            description="Names the tenant in addresses and workflows; never changes.",
+            examples=["acme"],
+        ),
+    ]
+    name: Name
+    email: EmailStr
+    password: SecretStr = Field(min_length=10, max_length=200)
+    admin_name: Name | None = None
+
+
+class Founded(Shape):
+    tenant_id: UUID
+    user_id: UUID
+
+
+class Tenant(Shape):
+    id: UUID
+    slug: str
+    name: str
+    rate_class: str
+    config_version: int
+    settings: DeskSettings
+
+
+class TenantPatch(Request):
+    name: Name | None = None
+    settings: dict[str, object] | None = Field(
+        default=None, description="Only the settings to change; the others stay."
+    )
+
+
+@router.post("/tenants", status_code=201, summary="Make a tenant with its first admin")
+async def create_tenant(
+    body: TenantRequest, request: HttpRequest, served: Served, origin: From
+) -> Founded:
+    if not served.settings.tenant_signup:
+        raise Forbidden("Tenants are made by the operator here.")
+    await limits(request).require("signup", str(origin.ip))
+    made = await create_tenant_with_admin(
+        served.database,
+        slug=body.slug,
+        name=body.name,
+        email=body.email,
+        password=body.password.get_secret_value(),
+        admin_name=body.admin_name,
+        origin=origin,
+    )
+    return Founded(tenant_id=made.tenant_id, user_id=made.user_id)
+
+
+@router.get("/tenant", summary="This tenant")
+async def get_tenant(
+    caller: Annotated[Principal, Depends(Allowed(Permission.SETTINGS_VIEW))], work: Tx
+) -> Tenant:
+    return Tenant(**await tenants.tenant(work))
+
+
+@router.patch("/tenant", summary="Change this tenant's name and settings")
+async def patch_tenant(body: TenantPatch, caller: Manager, work: Tx, origin: From) -> Tenant:
+    await tenants.change_tenant(
+        work,
+        name=body.name,
+        settings=body.settings,
+        caller=caller,
+        origin=origin,
+        now=clock(),
+    )
+    return Tenant(**await tenants.tenant(work))

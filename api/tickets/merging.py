@@ -1,0 +1,85 @@
+"""Merging tickets, taking it back, splitting messages off."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import Field
+
+from api.deps import Allowed, EventKey, From, Served, Tx
+from api.routing import Route
+from api.shapes import Request, Shape
+from api.tickets.shapes import TicketOut, ticket_out
+from domain.permissions import Permission, Principal
+from services import merging
+
+router = APIRouter(prefix="/api/v1/tickets", tags=["tickets"], route_class=Route)
+
+Merger = Annotated[Principal, Depends(Allowed(Permission.TICKETS_MERGE))]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+
+class MergeRequest(Request):
+    into: int = Field(gt=0, lt=2**63, description="The ticket that goes on.")
+
+
+class Merged(Shape):
+    source: TicketOut
+    target: TicketOut
+
+
+class SplitRequest(Request):
+    message_ids: list[UUID] = Field(min_length=1, max_length=500)
+    subject: str | None = Field(default=None, min_length=1, max_length=500)
+
+
+class Split(Shape):
+    source: TicketOut
+    created: TicketOut
+
+
+@router.post("/{number}/merge")
+async def merge_ticket(
+    number: Number, asked: MergeRequest, caller: Merger, served: Served, work: Tx, origin: From,
+    key: EventKey,
+) -> Merged:  # fmt: skip
+    """Merges this ticket into another. Replies to it go there from now on; it can be taken back."""
+    result = await merging.merge(
+        served.tickets, work, source=number, target=asked.into, key=key, caller=caller,
+        origin=origin,
+    )  # fmt: skip
+    desk = await served.desks.current(work)
+    return Merged(
+        source=ticket_out(result.source.ticket, desk), target=ticket_out(result.target.ticket, desk)
+    )
+
+
+@router.post("/{number}/unmerge")
+async def unmerge_ticket(
+    number: Number, caller: Merger, served: Served, work: Tx, origin: From, key: EventKey
+) -> Merged:
+    """Makes a merged ticket itself again, with every message that was written in it."""
+    result = await merging.unmerge(
+        served.tickets, work, source=number, key=key, caller=caller, origin=origin
+    )
+    desk = await served.desks.current(work)
+    return Merged(
+        source=ticket_out(result.source.ticket, desk), target=ticket_out(result.target.ticket, desk)
+    )
+
+
+@router.post("/{number}/split", status_code=201)
+async def split_ticket(
+    number: Number, asked: SplitRequest, caller: Merger, served: Served, work: Tx, origin: From,
+    key: EventKey,
+) -> Split:  # fmt: skip
+    """Moves chosen messages into a new ticket of the same requester, linked to this one."""
+    result = await merging.split(
+        served.tickets, work, number=number, message_ids=asked.message_ids,
+        subject=asked.subject, key=key, caller=caller, origin=origin,
+    )  # fmt: skip
+    desk = await served.desks.current(work)
+    return Split(
+        source=ticket_out(result.source.ticket, desk),
+        created=ticket_out(result.created.ticket, desk),
+    )

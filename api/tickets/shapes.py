@@ -1,0 +1,299 @@
+"""What tickets, messages and events look like in answers."""
+
+from datetime import datetime
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from api.shapes import Page, Shape
+from domain.desk import Desk
+from domain.sla import Clock
+from domain.tickets import Ticket
+
+
+class RequesterOut(Shape):
+    """The customer who asked. Answers to an action name the id alone."""
+
+    id: UUID
+    name: str | None = None
+    email: str | None = None
+
+
+class SlaOut(Shape):
+    """When what was promised is due. `breached` is true from the due time on, recorded or not."""
+
+    next_due_at: datetime | None
+    first_reply_due_at: datetime | None
+    resolution_due_at: datetime | None
+    breached: bool
+    breached_at: datetime | None
+
+
+class TicketOut(Shape):
+    """A ticket as lists and answers to actions show it. `seq` is its version."""
+
+    id: UUID
+    number: int
+    subject: str
+    status: str
+    status_name: str
+    category: str
+    type: str | None
+    priority: str | None
+    channel: str
+    team_id: UUID | None
+    team_name: str | None
+    assignee_id: UUID | None
+    assignee_name: str | None
+    requester: RequesterOut
+    organization_id: UUID | None
+    created_by_kind: str
+    created_by_id: UUID | None
+    tags: list[str]
+    fields: dict[str, object]
+    language: str | None
+    seq: int
+    message_seq: int
+    created_at: datetime
+    updated_at: datetime
+    customer_at: datetime | None = Field(description="When the customer last wrote.")
+    agent_at: datetime | None = Field(description="When an agent last answered in public.")
+    resolved_at: datetime | None
+    closed_at: datetime | None
+    merged_into: UUID | None
+    snoozed_until: datetime | None
+    snoozed: str | None
+    remind_at: datetime | None
+    auto_close_at: datetime | None
+    escalation: dict[str, object] | None
+    sla: SlaOut
+    triage: str
+    topic: str | None
+    sentiment: str | None
+
+
+def ticket_out(
+    ticket: Ticket,
+    desk: Desk,
+    *,
+    now: datetime | None = None,
+    requester_name: str | None = None,
+    requester_email: str | None = None,
+) -> TicketOut:
+    """The ticket with the names its desk gives; as of its last event unless `now` is later."""
+    status = desk.statuses.get(ticket.status)
+    team = desk.teams.get(ticket.team_id) if ticket.team_id else None
+    assignee = desk.agents.get(ticket.assignee_id) if ticket.assignee_id else None
+    return TicketOut(
+        id=ticket.id,
+        number=ticket.number,
+        subject=ticket.subject,
+        status=ticket.status,
+        status_name=status.name if status else ticket.status,
+        category=ticket.category.value,
+        type=ticket.type,
+        priority=ticket.priority,
+        channel=ticket.channel.value,
+        team_id=ticket.team_id,
+        team_name=team.name if team else None,
+        assignee_id=ticket.assignee_id,
+        assignee_name=assignee.name if assignee else None,
+        requester=RequesterOut(id=ticket.requester_id, name=requester_name, email=requester_email),
+        organization_id=ticket.organization_id,
+        created_by_kind=ticket.created_by_kind.value,
+        created_by_id=ticket.created_by_id,
+        tags=list(ticket.tags),
+        fields=dict(ticket.fields),
+        language=ticket.language,
+        seq=ticket.seq,
+        message_seq=ticket.message_seq,
+        created_at=ticket.created_at,
+        updated_at=ticket.updated_at,
+        customer_at=ticket.customer_at,
+        agent_at=ticket.agent_at,
+        resolved_at=ticket.resolved_at,
+        closed_at=ticket.closed_at,
+        merged_into=ticket.merged_into,
+        snoozed_until=ticket.snoozed_until,
+        snoozed=ticket.snoozed,
+        remind_at=ticket.remind_at,
+        auto_close_at=ticket.auto_close_at,
+        escalation=dict(ticket.escalation) if ticket.escalation else None,
+        sla=SlaOut(
+            next_due_at=ticket.next_due_at,
+            first_reply_due_at=ticket.first_reply_due_at,
+            resolution_due_at=ticket.resolution_due_at,
+            breached=is_breached(ticket, now=now or ticket.updated_at),
+            breached_at=ticket.breached_at,
+        ),
+        triage=ticket.triage,
+        topic=ticket.topic,
+        sentiment=ticket.sentiment,
+    )
+
+
+def is_breached(ticket: Ticket, *, now: datetime) -> bool:
+    """Whether a promise is broken at `now`, noticed or not. The filter of lists says the same."""
+    return ticket.breached_at is not None or (
+        ticket.next_due_at is not None and ticket.next_due_at < now
+    )
+
+
+class AttachmentOut(Shape):
+    id: UUID
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+class DeliveryOut(Shape):
+    """What became of one outgoing mail."""
+
+    id: UUID
+    kind: str
+    recipient: str
+    state: Literal["queued", "sending", "sent", "failed", "bounced", "unknown", "cancelled"]
+    attempts: int
+    error: str | None
+    sent_at: datetime | None
+
+
+class MessageOut(Shape):
+    """One thing somebody said. `origin_ticket_id` differs after a merge or a split."""
+
+    id: UUID
+    origin_ticket_id: UUID
+    seq: int
+    author_kind: str
+    author_id: UUID | None
+    author_name: str | None = None
+    visibility: str
+    channel: str
+    body_text: str
+    body_html: str | None
+    created_at: datetime
+    attachments: list[AttachmentOut] = Field(default_factory=list)
+    deliveries: list[DeliveryOut] = Field(default_factory=list)
+
+
+class EventOut(Shape):
+    """One line of the timeline. `changes` maps a property to [before, after]."""
+
+    seq: int
+    type: str
+    actor_kind: str
+    actor_id: UUID | None
+    actor_name: str | None = None
+    cause: dict[str, object]
+    changes: dict[str, object]
+    data: dict[str, object]
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class ClockOut(Shape):
+    """One cycle of one promise."""
+
+    metric: str
+    cycle: int
+    outcome: str
+    started_at: datetime
+    due_at: datetime | None
+    paused_since: datetime | None
+    stopped_at: datetime | None
+    breached_at: datetime | None
+    breached: bool
+    policy_id: UUID | None
+    policy_version: int | None
+
+    @classmethod
+    def of(cls, clock: Clock, *, now: datetime) -> Self:
+        overdue = clock.is_running and clock.due_at is not None and clock.due_at < now
+        return cls(
+            metric=clock.metric.value,
+            cycle=clock.cycle,
+            outcome=clock.outcome.value,
+            started_at=clock.started_at,
+            due_at=clock.due_at,
+            paused_since=clock.paused_since,
+            stopped_at=clock.stopped_at,
+            breached_at=clock.breached_at,
+            breached=clock.breached_at is not None or overdue,
+            policy_id=clock.policy_id,
+            policy_version=clock.policy_version,
+        )
+
+
+class RelationOut(Shape):
+    """Another ticket this one is tied to. Its subject only where the caller may see it."""
+
+    kind: str
+    direction: Literal["outgoing", "incoming"]
+    ticket_id: UUID
+    number: int
+    subject: str | None
+    status: str | None
+
+
+class WatcherOut(Shape):
+    user_id: UUID
+    name: str | None
+
+
+class TicketDetail(TicketOut):
+    """A ticket with its conversation and all that belongs to it.
+
+    `messages` are the newest; `earlier` is the cursor of those before them, null when none are.
+    """
+
+    messages: list[MessageOut]
+    earlier: str | None
+    relations: list[RelationOut]
+    watchers: list[WatcherOut]
+    clocks: list[ClockOut]
+
+
+class MessagePage(Page[MessageOut]):
+    """From the newest backwards; each page in order of time. `next` leads to earlier ones."""
+
+
+class EventPage(Shape):
+    """Events after `since`; `last` is the ticket's newest seq, to see whether there are more."""
+
+    items: list[EventOut]
+    last: int
+
+
+class CountsOut(Shape):
+    """How many tickets there are; "1000+" where there are more than that."""
+
+    categories: dict[str, int | str]
+    mine: int | str
+    unassigned: int | str
+    breached: int | str
+
+
+class WorkflowOut(Shape):
+    """What drives a ticket. `live` tells whether its workflow answered; else the row did."""
+
+    live: bool
+    deadline_at: datetime | None = Field(description="When something happens by itself next.")
+    link: str | None = Field(description="Where an operator sees the workflow.")
+    current: dict[str, object] | None = Field(
+        default=None, description="The workflow's own words: what it waits for, what is in flight."
+    )
+
+
+class FoundOut(TicketOut):
+    """A ticket that fits. `snippets` is HTML by field, safe to show: text with <mark>."""
+
+    snippets: dict[str, str]
+
+
+class ResultsOut(Page[FoundOut]):
+    """`total` is about right. `degraded`: the index is away, Postgres answered instead."""
+
+    total: int
+    degraded: bool

@@ -1,0 +1,58 @@
+"""What it costs to submit a ticket, beside an endpoint that does one INSERT."""
+
+import time
+
+from bench.figures import Figure, ceiling, floor, median
+from bench.load import Plan, press
+from bench.place import Place
+
+CALLERS = 32
+
+
+async def run(place: Place) -> list[Figure]:
+    """The HTTP door by itself (the worker waits), then with the worker at work beside it."""
+    await place.settled()
+    ceiling_seen = await press(Plan((place.nothing(),), CALLERS, 2, 1.0))
+    await place.live.desk.take_down("worker")
+    targets = (place.bare(), place.creation())
+    alone = await press(Plan(targets, CALLERS, rounds=4, seconds=2.0))
+    bare, create = alone["bare"], alone["create"]
+    await place.live.desk.bring_up("worker")
+    began = time.monotonic()
+    await place.settled()
+    drained = time.monotonic() - began
+    beside = await press(Plan(targets, CALLERS, rounds=2, seconds=1.5, warm_up_seconds=0.3))
+    await place.settled()
+    missing = await place.without_workflow()
+    accepted = create.accepted + beside["create"].accepted
+    stored = len(await place.live.numbers())
+    numbers = {*create.numbers, *beside["create"].numbers}
+    own = median(ceiling_seen["nothing"].rates)
+    bare_rate, rate = median(bare.rates), median(create.rates)
+    p50, bare_p50 = median(create.milliseconds), median(bare.milliseconds)
+    return [
+        floor(
+            "create.share",
+            rate / bare_rate,
+            1 / 3,
+            f"{rate:.0f}/s of {bare_rate:.0f}/s; p50 {p50:.1f} ms of {bare_p50:.1f} ms;"
+            f" the client alone can ask {own:.0f}/s",
+        ),
+        Figure("create.p50", p50 / bare_p50, detail="times the bare endpoint's"),
+        Figure(
+            "create.share_beside_worker",
+            median(beside["create"].rates) / bare_rate,
+            detail="worker and Temporal busy with what was created, on the same cores;"
+            " of the bare rate without them",
+        ),
+        ceiling(
+            "create.without_workflow",
+            missing + (accepted - len(numbers)) + abs(stored - accepted),
+            0,
+            f"{accepted} accepted, {stored} stored; workflows for those of the first part were"
+            f" there after {drained:.0f} s",
+        ),
+    ]
+
+
+__all__ = ["run"]
