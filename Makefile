@@ -51,6 +51,9 @@ export PYTHON
 # With an empty environment a shell still finds programs, but they do not find themselves.
 PATH ?= /usr/local/bin:/usr/bin:/bin
 export PATH
+# As pip does: trust whom the system trusts, such as a company's own certificate authority.
+UV_SYSTEM_CERTS ?= 1
+export UV_SYSTEM_CERTS
 
 .PHONY: help
 help: ## List the tasks
@@ -81,7 +84,11 @@ $(READY): requirements.lock pyproject.toml
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$uv"; \
 	fi
 	@echo "Installing what requirements.lock names"
-	@$(UV) sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) sync --quiet --python $(BIN)/python --require-hashes requirements.lock || { \
+		echo "uv could not; trying pip, which may be set up for your network. Slower."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+			--requirement requirements.lock; \
+	}
 	@$(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

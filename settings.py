@@ -34,9 +34,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=_env("TYPESENSE_API_KEY")
     )
     temporal_address: str = Field(validation_alias=_env("TEMPORAL_ADDRESS"))
-    temporal_namespace: str = Field(
-        default="default", validation_alias=_env("TEMPORAL_NAMESPACE")
-    )
+    temporal_namespace: str = Field(default="default", validation_alias=_env("TEMPORAL_NAMESPACE"))
     temporal_ui_url: str | None = Field(default=None, validation_alias=_env("TEMPORAL_UI_URL"))
     mail_url: str | None = Field(
         default=None,

@@ -27,7 +27,7 @@ class DeliveryActivities:
 
     @activity.defn
     async def deliver(self, asked: EffectInput) -> EffectResult:
-        """The state the delivery has reached. Raises to be tried again where it was not accepted."""
+        """The state the delivery has reached. Raises, to be tried again, where it was not taken."""
         tenant, delivery_id = asked.ticket.tenant_id, UUID(asked.effect.id)
         row = await self._take(tenant, delivery_id)
         if row is None:

@@ -17,7 +17,7 @@ class MaintenanceActivities:
 
     @activity.defn
     async def reconcile(self) -> int:
-        """How many open tickets had no run, or a deadline that passed unnoticed; each is told again."""
+        """How many open tickets had no run or an unnoticed deadline; each is told again."""
         running = await self._workflows.running()
 
         async def astray(rows: list[Row]) -> list[Row]:

@@ -27,7 +27,7 @@ class TriageActivities:
 
     @activity.defn
     async def triage(self, asked: EffectInput) -> EffectResult:
-        """Classifies the ticket's first message; applied only where nobody has decided meanwhile."""
+        """Classifies the ticket's first message; applied where nobody has decided meanwhile."""
         ref = asked.ticket
         async with self._database.transaction(ref.tenant_id) as work:
             rows, words = await work.batch(

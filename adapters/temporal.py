@@ -57,7 +57,7 @@ class TemporalDown(Exception):
 
 
 async def connect(address: str, namespace: str, *, patient: bool, lazy: bool = False) -> Client:
-    """A client. A patient one waits out a restart of the server; the other says no within a second."""
+    """A client. A patient one waits out a restart of the server, the other soon says no."""
     quick = RetryConfig(max_elapsed_time_millis=500, max_retries=2)
     return await Client.connect(
         address,

@@ -71,7 +71,10 @@ class BulkPatch(Request):
         given = self.model_dump(mode="json", exclude_unset=True)
         for name in ("status", "priority", "tags"):
             if name in given and given[name] is None:
-                raise Invalid(f"A ticket's {name} cannot be taken away.", fields={f"/change/{name}": "is null"})  # fmt: skip
+                raise Invalid(
+                    f"A ticket's {name} cannot be taken away.",
+                    fields={f"/change/{name}": "is null"},
+                )
         return bulk.BulkChange(values=given)
 
 
@@ -82,7 +85,7 @@ class BulkRequest(Request):
 
 
 class BulkJob(Shape):
-    """`counts` has a number per result: queued, done, unchanged, refused, cancelled, undone, kept."""
+    """`counts`: tickets queued, done, unchanged, refused, cancelled, undone, kept."""
 
     id: UUID
     created_by: UUID

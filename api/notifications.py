@@ -70,13 +70,9 @@ async def list_notifications(
     # Who lost sight of a ticket keeps what they were told, not its subject.
     scope = caller.require(Permission.TICKETS_VIEW)
     subjects = {
-        t.number: t.subject
-        for t in map(ledger.to_ticket, tickets)
-        if covers(scope, caller, t)
+        t.number: t.subject for t in map(ledger.to_ticket, tickets) if covers(scope, caller, t)
     }
-    items = [
-        Notification(**row, subject=subjects.get(row["number"])) for row in rows[:limit]
-    ]
+    items = [Notification(**row, subject=subjects.get(row["number"])) for row in rows[:limit]]
     return Notifications(
         items=items,
         next=cursor_of(items[-1].id) if len(rows) > limit else None,

@@ -330,9 +330,7 @@ async def reply(
 
 
 @router.post("/tickets/{link}/attachments", status_code=201, summary="Upload a file to answer with")
-async def upload(
-    file: UploadFile, opened: Opened, work: LinkTx, served: Served
-) -> AttachmentOut:
+async def upload(file: UploadFile, opened: Opened, work: LinkTx, served: Served) -> AttachmentOut:
     """It waits until an answer names it."""
     row = await files.files_under(served.settings.home).upload(
         work,

@@ -103,9 +103,7 @@ async def list_calendars(caller: Viewer, work: Tx) -> list[CalendarOut]:
 
 
 @router.post("/calendars", status_code=201, summary="Add a calendar")
-async def create_calendar(
-    body: CalendarIn, caller: Manager, work: Tx, origin: From
-) -> CalendarOut:
+async def create_calendar(body: CalendarIn, caller: Manager, work: Tx, origin: From) -> CalendarOut:
     row = await configuration.create_calendar(work, name=body.name, body=body.body, now=clock())
     await record(
         work, caller, origin, "calendar.created", "calendar", row["id"],
@@ -145,9 +143,7 @@ def days_of(calendar: Calendar, now: datetime, count: int) -> list[Day]:
         Day(
             day=day,
             open_seconds=int(
-                elapsed(
-                    midnight(day), midnight(day + timedelta(days=1)), calendar
-                ).total_seconds()
+                elapsed(midnight(day), midnight(day + timedelta(days=1)), calendar).total_seconds()
             ),
             holiday=day in calendar.holidays,
             override=day in calendar.overrides,

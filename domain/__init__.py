@@ -1,1 +1,1 @@
-"""Every rule of the help desk, as functions of (state, event, now). No I/O, no clock, no randomness."""
+"""Every rule of the help desk as functions of (state, event, now). No I/O, clock or randomness."""

@@ -1,4 +1,4 @@
-"""What passes between a ticket's workflow, its activities and whoever wakes it. Ids and states only.
+"""What passes between a workflow, its activities and whoever wakes it. Ids and states only.
 
 Nothing here may hold a subject, a name, an address or a message: histories are shown to operators
 and outlive what they speak of.

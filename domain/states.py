@@ -1,4 +1,4 @@
-"""The closed vocabularies that rules are written in. Names a tenant may choose never appear here."""
+"""The closed vocabularies that rules are written in. Names a tenant chooses never appear here."""
 
 from enum import StrEnum
 

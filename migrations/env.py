@@ -1,4 +1,4 @@
-"""Runs revisions as the owner, giving up soon where a lock is held: a migration must not stall the desk."""
+"""Runs revisions as the owner; gives up soon where a lock is held, so as not to stall the desk."""
 
 from alembic import context
 from sqlalchemy import create_engine, pool, text

@@ -92,6 +92,15 @@ def requester_mail(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     )
 
 
+def watchers_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
+    return (
+        "select w.ticket_id, w.user_id from watchers w join tickets t"
+        " on t.tenant_id = w.tenant_id and t.id = w.ticket_id"
+        " where t.tenant_id = %s and t.number = any(%s)",
+        (tenant_id, list(numbers)),
+    )
+
+
 def config_version(tenant_id: uuid.UUID) -> Statement:
     return ("select config_version, slug from tenants where id = %s", (tenant_id,))
 
@@ -331,7 +340,8 @@ def write_watchers(
     if gone:
         added.append(
             (
-                "delete from watchers where tenant_id = %s and ticket_id = %s and user_id = any(%s)",
+                "delete from watchers where tenant_id = %s and ticket_id = %s"
+                " and user_id = any(%s)",
                 (tenant_id, ticket_id, gone),
             )
         )

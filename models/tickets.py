@@ -128,9 +128,7 @@ class Ticket(Owned, Base):
             ),
             "id",
         ),
-        Index(
-            "ix_tickets_subject", text("to_tsvector('simple', subject)"), postgresql_using="gin"
-        ),
+        Index("ix_tickets_subject", text("to_tsvector('simple', subject)"), postgresql_using="gin"),
         Index("ix_tickets_assignee", "tenant_id", "assignee_id", text("updated_at desc")),
         Index("ix_tickets_team", "tenant_id", "team_id", text("updated_at desc")),
         Index("ix_tickets_requester", "tenant_id", "requester_id", text("created_at desc")),

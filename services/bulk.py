@@ -1,4 +1,4 @@
-"""One change to many tickets: the list is fixed when it is asked for, each ticket answers for itself."""
+"""One change to many tickets: the list is fixed at once, each ticket answers for itself."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -175,7 +175,7 @@ async def cancel(
 
 
 async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Origin) -> Row:
-    """Every ticket the job changed gets its earlier values back, unless somebody changed them since."""
+    """Each ticket the job changed gets its earlier values back, if nobody changed them since."""
     row = await job(work, job_id, caller)
     await _locked(work, job_id)
     if row["state"] not in ("finished", "cancelled"):
@@ -408,5 +408,3 @@ async def _touched_since(work: Work, number: int, seq: int) -> set[str]:
         {"tenant": work.tenant_id, "number": number, "seq": seq},
     )
     return {row["k"] for row in rows}
-
-

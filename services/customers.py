@@ -20,9 +20,7 @@ class IdentityTaken(Conflict):
     code = "identity_taken"
 
     def __init__(self, kind: str) -> None:
-        super().__init__(
-            f"That {kind} belongs to another customer.", fields={"/value": "is taken"}
-        )
+        super().__init__(f"That {kind} belongs to another customer.", fields={"/value": "is taken"})
 
 
 class NameTaken(Conflict):
@@ -316,9 +314,7 @@ async def change_organization(
         name=str(name) if name is not None else None,
         domains=[str(d) for d in domains] if isinstance(domains, list | tuple) else (),
     )
-    return await _change(
-        work, "organizations", organization_id, changes, ("name", "domains"), now
-    )
+    return await _change(work, "organizations", organization_id, changes, ("name", "domains"), now)
 
 
 async def remove_organization(work: Work, organization_id: uuid.UUID) -> None:
@@ -344,8 +340,12 @@ def clean_domains(domains: Sequence[str]) -> list[str]:
     for place, given in enumerate(domains):
         domain = given.strip().lower().lstrip("@")
         labels = domain.split(".")
-        if len(domain) > 253 or len(labels) < 2 or not all(
-            label and len(label) <= 63 and label.replace("-", "a").isalnum() for label in labels
+        if (
+            len(domain) > 253
+            or len(labels) < 2
+            or not all(
+                label and len(label) <= 63 and label.replace("-", "a").isalnum() for label in labels
+            )
         ):
             raise Invalid(
                 f"{given!r} is not a domain.", fields={f"/domains/{place}": "is no domain"}

@@ -127,7 +127,9 @@ def _teams(rows: list[Row], members: list[Row]) -> Mapping[uuid.UUID, Team]:
             name=row["name"],
             routing=row["routing"],
             members=tuple(m["user_id"] for m in members if m["team_id"] == row["id"]),
-            leads=frozenset(m["user_id"] for m in members if m["team_id"] == row["id"] and m["lead"]),
+            leads=frozenset(
+                m["user_id"] for m in members if m["team_id"] == row["id"] and m["lead"]
+            ),
             active=row["active"],
         )
         for row in rows

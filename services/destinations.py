@@ -58,9 +58,7 @@ class WorkflowsDestination:
                 try:
                     if fact.kind == "bulk":
                         await self._workflows.start_bulk(
-                            BulkRef(
-                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
-                            )
+                            BulkRef(tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id)
                         )
                         return
                     await self._workflows.wake(

@@ -106,9 +106,7 @@ class Files:
 
     async def _download(self, work: Work, row: Row) -> Download:
         chunks = await self._store.open(work.tenant_id, row["sha256"])
-        return Download(
-            row["filename"], shown_type(row["content_type"]), row["size_bytes"], chunks
-        )
+        return Download(row["filename"], shown_type(row["content_type"]), row["size_bytes"], chunks)
 
 
 class _NoAttachment(NotFound):

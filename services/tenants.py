@@ -23,9 +23,7 @@ class SlugTaken(Conflict):
     code = "slug_taken"
 
     def __init__(self, slug: str) -> None:
-        super().__init__(
-            f"There is a tenant named {slug!r} already.", fields={"/slug": "is taken"}
-        )
+        super().__init__(f"There is a tenant named {slug!r} already.", fields={"/slug": "is taken"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +150,7 @@ async def change_tenant(
 
 
 async def _refuse_unknown_teams(work: Work, settings: DeskSettings) -> None:
-    named = {
-        f"/settings/topic_teams/{topic}": team for topic, team in settings.topic_teams.items()
-    }
+    named = {f"/settings/topic_teams/{topic}": team for topic, team in settings.topic_teams.items()}
     if settings.default_team_id is not None:
         named["/settings/default_team_id"] = settings.default_team_id
     if not named:

@@ -90,11 +90,12 @@ class Tickets:
         """
         tenant = work.tenant_id
         numbers = sorted({s.number for s in steps})
-        rows, clock_rows, keys, mails, config = await work.batch(
+        rows, clock_rows, keys, mails, watching, config = await work.batch(
             ledger.lock_tickets(tenant, numbers),
             ledger.clocks_of(tenant, numbers),
             ledger.applied_keys(tenant, (s.event.key for s in steps)),
             ledger.requester_mail(tenant, numbers),
+            ledger.watchers_of(tenant, numbers),
             ledger.config_version(tenant),
         )
         moment = now or self._now()
@@ -122,7 +123,16 @@ class Tickets:
                 outcomes.append(Outcome(ticket, applied=False, clocks=clocks[ticket.id]))
                 continue
             await self._refuse_stale(work, ticket, step.event)
-            decision = decide(ticket, clocks[ticket.id], step.event, desk, now=moment)
+            decision = decide(
+                ticket,
+                clocks[ticket.id],
+                step.event,
+                desk,
+                now=moment,
+                watchers=frozenset(
+                    row["user_id"] for row in watching if row["ticket_id"] == ticket.id
+                ),
+            )
             if decision.follow_up:
                 assert isinstance(step.event.payload, CustomerReplied)
                 statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
@@ -305,9 +315,7 @@ class Tickets:
             statements.append(ledger.insert_ticket(tenant, ticket))
         elif before is not None:
             statements.append(ledger.update_ticket(tenant, before, ticket))
-        statements += ledger.insert_events(
-            tenant, ticket.id, decision.entries, recorded_at=moment
-        )
+        statements += ledger.insert_events(tenant, ticket.id, decision.entries, recorded_at=moment)
         statements += ledger.insert_messages(
             tenant, ticket.id, decision.messages, origin_id=origin_id
         )
@@ -440,9 +448,7 @@ class Tickets:
                 },
             )
 
-    async def _follow_up(
-        self, work: Work, closed: Ticket, step: Step, moment: datetime
-    ) -> Outcome:
+    async def _follow_up(self, work: Work, closed: Ticket, step: Step, moment: datetime) -> Outcome:
         """What a customer writes to a closed ticket opens a new one that follows it up."""
         reply = step.event.payload
         assert isinstance(reply, CustomerReplied)
@@ -513,5 +519,3 @@ class TicketRequest:
 def _written_in(event: Event) -> uuid.UUID | None:
     where = event.cause.get("written_in")
     return uuid.UUID(str(where)) if where else None
-
-

@@ -430,9 +430,7 @@ async def claim(
     payload = Changed(assignee_id=caller.id)
     if row is not None and row["assignee_id"] not in (None, caller.id):
         # Whether they may know of the ticket at all is asked first, by an event that does nothing.
-        await act.act(
-            work, caller, number, Changed(), Permission.TICKETS_ASSIGN, response
-        )
+        await act.act(work, caller, number, Changed(), Permission.TICKETS_ASSIGN, response)
         raise Claimed(number)
     return await act.act(work, caller, number, payload, Permission.TICKETS_ASSIGN, response)
 
@@ -619,9 +617,7 @@ async def _relate(
     if there is None and kind is RelationKind.PARENT:
         await _refuse_circle(work, ids[source], ids[target])
     if there is not None and add:  # tied already: there is nothing to tell
-        return await act.act(
-            work, caller, number, Changed(), Permission.TICKETS_CHANGE, response
-        )
+        return await act.act(work, caller, number, Changed(), Permission.TICKETS_CHANGE, response)
     made = Linked if add else Unlinked
     steps = [
         Step(

@@ -175,13 +175,20 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
 
 
 def decide(
-    ticket: Ticket, clocks: Iterable[sla.Clock], event: Event, desk: Desk, *, now: datetime
+    ticket: Ticket,
+    clocks: Iterable[sla.Clock],
+    event: Event,
+    desk: Desk,
+    *,
+    now: datetime,
+    watchers: frozenset[UUID] = frozenset(),
 ) -> Decision:
     """What `event` does to `ticket`. A time before the ticket's last event is raised to it."""
     now = max(now, ticket.updated_at)
     happened = min(event.occurred_at or now, now)
     draft = Draft(ticket, clocks, event, desk, ticket.updated_at)
     draft.heard_at = now
+    draft.watchers = watchers
     # What was due before this happened comes first, even when its timer is late.
     _settle(draft, until=max(happened, ticket.updated_at))
     if draft.category.is_over and not _takes(draft, event, desk):

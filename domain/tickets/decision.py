@@ -57,7 +57,7 @@ class RelationChange:
 
 @dataclass(frozen=True, slots=True)
 class MessageMove:
-    """Messages that now belong to `to_id`: those listed, else all of `from_id`, else those of one origin."""
+    """Messages that now belong to `to_id`: those listed, those of one origin, or all."""
 
     from_id: UUID
     to_id: UUID

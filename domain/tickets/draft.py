@@ -25,6 +25,12 @@ _MENTION = re.compile(r"(?<![\w@])@([a-z0-9][a-z0-9._-]*[a-z0-9]|[a-z0-9])", re.
 _FIELDS = frozenset(field.name for field in fields(Ticket))
 
 
+# What those who watch a ticket hear of; the assignee hears what concerns them anyway.
+WATCHED = frozenset(
+    {"customer_replied", "agent_replied", "note_added", "escalated", "merged", "auto_closed"}
+)
+
+
 class Draft:
     """Mutable on the inside only: `decide` makes one, fills it and takes its decision."""
 
@@ -46,6 +52,7 @@ class Draft:
         self.notices: list[Notice] = []
         self.relations: list[RelationChange] = []
         self.moves: list[MessageMove] = []
+        self.watchers: frozenset[UUID] = frozenset()
         self.watch: set[UUID] = set()
         self.unwatch: set[UUID] = set()
         self.mails: list[UUID] = []
@@ -270,6 +277,8 @@ class Draft:
         occurred_at: datetime | None = None,
     ) -> None:
         """Closes the entry that was being filled; the next changes belong to the next one."""
+        if kind in WATCHED:
+            self.tell(self.watchers, kind)
         policy = self.terms.policy if self.terms else None
         self.set("policy_id", policy.id if policy else None)
         self.set("policy_version", policy.version if policy else None)

@@ -1,4 +1,4 @@
-"""What can happen to a ticket. Each arrives in an `Event`, which says who, why and under which key."""
+"""What can happen to a ticket. Each comes in an `Event`: who, why, and under which key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -142,7 +142,7 @@ class LiveDesk:
 
 
 async def until(busy: Callable[[], object], *, within: float) -> None:
-    """Waits for `busy` to say None; fails with what it said last. Trouble on the way is waited out."""
+    """Waits for `busy` to say None, through trouble; fails with what it said last."""
     deadline, said = time.monotonic() + within, "nothing"
     while time.monotonic() < deadline:
         try:

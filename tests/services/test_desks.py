@@ -1,4 +1,4 @@
-"""Rules read what is committed, or what their own transaction has set; never what was rolled back."""
+"""Rules read what is committed, or set in their own transaction; never what was rolled back."""
 
 import uuid
 

@@ -9,7 +9,7 @@ import pytest
 from domain.errors import Conflict, Invalid, TicketMerged
 from domain.permissions import Principal, Role, grants_of
 from domain.states import Category, Channel
-from domain.tickets import AgentReplied, Changed, CustomerReplied, Ticket
+from domain.tickets import AgentReplied, Changed, CustomerReplied, NoteAdded, Ticket, Watched
 from models.session import Database
 from services import merging
 from services.desks import Desks
@@ -200,3 +200,23 @@ async def test_a_split_takes_some_messages_never_all_and_never_others(
                     tickets, work, number=only.number, message_ids=[r["id"] for r in chosen],
                     subject=None, key=str(uuid.uuid4()), caller=agent,
                 )  # fmt: skip
+
+
+async def test_who_watches_a_ticket_hears_of_answers_and_notes_but_not_of_their_own(
+    database: Database, tickets: Tickets, tenant: uuid.UUID, agent: Principal
+) -> None:
+    async with database.transaction(tenant) as work:
+        watcher = await make_agent(work, "Wanda")
+    ticket = await make_ticket(database, tickets, tenant)
+    await happens(database, tickets, tenant, ticket.number, Watched(watcher), by=watcher)
+    await happens(database, tickets, tenant, ticket.number, AgentReplied(words()), by=agent.id)
+    await happens(database, tickets, tenant, ticket.number, NoteAdded(words()), by=watcher)
+    await happens(
+        database, tickets, tenant, ticket.number,
+        CustomerReplied(words(), ticket.requester_id, Channel.EMAIL),
+    )  # fmt: skip
+    async with database.transaction(tenant) as work:
+        told = await work.rows(
+            "select kind from notifications where user_id = :u order by seq", {"u": watcher}
+        )
+    assert [row["kind"] for row in told] == ["agent_replied", "customer_replied"]

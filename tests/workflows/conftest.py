@@ -125,7 +125,9 @@ class Bench:
             TicketWorkflow.run, self.ref(tenant, ticket).workflow_id
         )
 
-    async def seen(self, tenant: uuid.UUID, ticket: Ticket, *, seq: int | None = None) -> dict[str, object]:
+    async def seen(
+        self, tenant: uuid.UUID, ticket: Ticket, *, seq: int | None = None
+    ) -> dict[str, object]:
         """The workflow's answer once it has seen event `seq` (the ticket's last, if not given)."""
         wanted = ticket.seq if seq is None else seq
         async with asyncio.timeout(20):
@@ -195,9 +197,7 @@ def bench(database: Database) -> MakeBench:
                 client,
                 task_queue=TICKETS,
                 workflows=[TicketWorkflow],
-                activities=[
-                    TicketActivities(database, tickets, search_attributes=True).advance
-                ],
+                activities=[TicketActivities(database, tickets, search_attributes=True).advance],
                 workflow_runner=strict_sandbox(),
                 graceful_shutdown_timeout=timedelta(seconds=2),
             ),

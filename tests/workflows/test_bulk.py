@@ -64,7 +64,9 @@ async def queue(
         )  # fmt: skip
 
 
-async def run(client: Client, database: Database, tickets: Tickets, job: Row, tenant: uuid.UUID) -> str:
+async def run(
+    client: Client, database: Database, tickets: Tickets, job: Row, tenant: uuid.UUID
+) -> str:
     activities = BulkActivities(BulkRunner(database, tickets))
     ref = BulkRef(tenant_id=tenant, slug="t", job_id=job["id"])
     async with Worker(
@@ -79,7 +81,9 @@ async def run(client: Client, database: Database, tickets: Tickets, job: Row, te
         return str(await handle.result())
 
 
-async def results(database: Database, caller: Principal, job: Row) -> dict[int, tuple[str, str | None]]:
+async def results(
+    database: Database, caller: Principal, job: Row
+) -> dict[int, tuple[str, str | None]]:
     async with database.transaction(caller.tenant_id) as work:
         rows = await bulk.items(work, job["id"], caller, after=0, limit=1000)
     return {row["number"]: (row["state"], row["code"]) for row in rows}
@@ -97,7 +101,9 @@ async def test_each_ticket_answers_for_itself_and_undoing_puts_back_what_nobody_
     await happens(
         database, tickets, tenant, numbers[1], Changed(priority=Priority.HIGH), by=caller.id
     )
-    job = await queue(database, caller, {"priority": "high", "status": "open"}, numbers=[*numbers, 99_999])
+    job = await queue(
+        database, caller, {"priority": "high", "status": "open"}, numbers=[*numbers, 99_999]
+    )
     assert await run(dev_server, database, tickets, job, tenant) == "finished"
     became = await results(database, caller, job)
     assert became[numbers[0]] == ("refused", "ticket_closed")

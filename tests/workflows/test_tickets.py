@@ -33,7 +33,9 @@ async def test_a_ticket_nobody_answers_breaches_at_its_true_time_and_says_so(
                     ),
                 ),
             )
-        ticket = await make_ticket(b.database, b.tickets, tenant, now=await skipping.get_current_time())
+        ticket = await make_ticket(
+            b.database, b.tickets, tenant, now=await skipping.get_current_time()
+        )
         await b.wake(tenant, ticket)
         await skipping.sleep(timedelta(hours=9))
         timeline = await b.timeline(tenant, ticket)
