@@ -182,6 +182,11 @@ async def live_desk(folder: Path, *, calendar: Calendar = ALWAYS) -> AsyncIterat
             team = await make_team(work, routing="round_robin")
             agent = await make_agent(work, "Ada", role="admin", teams=(team,))
             await make_policy(work, calendar=calendar)
+            await work.execute(
+                "update tenants set settings = settings || jsonb_build_object("
+                "'default_team_id', cast(:team as text)) where id = :t",
+                {"team": str(team), "t": tenant},
+            )
             hashed = await hash_password(PASSWORD)
             await work.execute(
                 "update users set password_hash = :h where tenant_id = :t and id = :i",
