@@ -23,8 +23,16 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".holdfast"), validation_alias=_env("HOLDFAST_HOME"))
 
     database_url: SecretStr = Field(validation_alias=_env("DATABASE_URL"))
-    migration_database_url: SecretStr = Field(validation_alias=_env("MIGRATION_DATABASE_URL"))
-    relay_database_url: SecretStr = Field(validation_alias=_env("RELAY_DATABASE_URL"))
+    migration_database_url: SecretStr | None = Field(
+        default=None,
+        description="As the owner of the tables; only `holdfast migrate` and `doctor` need it.",
+        validation_alias=_env("MIGRATION_DATABASE_URL"),
+    )
+    relay_database_url: SecretStr | None = Field(
+        default=None,
+        description="As the relay's role; the worker needs it, the API does not.",
+        validation_alias=_env("RELAY_DATABASE_URL"),
+    )
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
         default=24, validation_alias=_env("DATABASE_POOL_SIZE")
     )
@@ -35,6 +43,12 @@ class Settings(BaseSettings):
     )
     temporal_address: str = Field(validation_alias=_env("TEMPORAL_ADDRESS"))
     temporal_namespace: str = Field(default="default", validation_alias=_env("TEMPORAL_NAMESPACE"))
+    temporal_tls: bool = Field(default=False, validation_alias=_env("TEMPORAL_TLS"))
+    temporal_api_key: SecretStr | None = Field(
+        default=None,
+        description="For Temporal Cloud; goes with TEMPORAL_TLS.",
+        validation_alias=_env("TEMPORAL_API_KEY"),
+    )
     temporal_ui_url: str | None = Field(default=None, validation_alias=_env("TEMPORAL_UI_URL"))
     mail_url: str | None = Field(
         default=None,
@@ -47,7 +61,8 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr = Field(
         min_length=32,
-        description="Signs access tokens and links. Changing it signs everybody out.",
+        description="Signs access tokens and links. Changing it makes those already given out void;"
+        " who is signed in gets new tokens at the next refresh.",
         validation_alias=_env("HOLDFAST_SECRET_KEY"),
     )
     api_host: str = Field(default="127.0.0.1", validation_alias=_env("HOLDFAST_API_HOST"))
@@ -81,3 +96,21 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default="json", validation_alias=_env("HOLDFAST_LOG_FORMAT")
     )
+
+    def as_owner(self) -> str:
+        """The database's address as the owner of its tables. Raises MissingSetting."""
+        return _needed(self.migration_database_url, "MIGRATION_DATABASE_URL")
+
+    def as_relay(self) -> str:
+        """The database's address as the relay. Raises MissingSetting."""
+        return _needed(self.relay_database_url, "RELAY_DATABASE_URL")
+
+
+class MissingSetting(Exception):
+    """A variable that this program cannot do without is not set."""
+
+
+def _needed(value: SecretStr | None, name: str) -> str:
+    if value is None:
+        raise MissingSetting(f"Set {name}: this program connects to Postgres with it.")
+    return value.get_secret_value()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prometheus_client import start_http_server
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from temporalio.client import (
     Client,
@@ -85,7 +86,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         name="holdfast-worker",
     )
     relay_database = Database(
-        settings.relay_database_url.get_secret_value(), pool_size=8, name="holdfast-relay"
+        settings.as_relay(), pool_size=8, name="holdfast-relay"
     )
     desks = Desks()
     index = (
@@ -124,11 +125,19 @@ async def _connected(settings: Settings) -> Client:
     while True:
         try:
             return await connect(
-                settings.temporal_address, settings.temporal_namespace, patient=True
+                settings.temporal_address,
+                settings.temporal_namespace,
+                patient=True,
+                tls=settings.temporal_tls,
+                api_key=_secret(settings.temporal_api_key),
             )
         except (RPCError, RuntimeError) as error:
             logger.warning("Temporal does not answer yet: %s", error)
             await asyncio.sleep(1.0)
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 async def _attributes_usable(settings: Settings, client: Client) -> bool:
@@ -245,6 +254,16 @@ async def schedule_reconciliation(client: Client) -> None:
         )
 
 
+async def keep_scheduled(client: Client) -> None:
+    """Makes the schedule again where Temporal has lost it, until cancelled."""
+    while True:
+        try:
+            await schedule_reconciliation(client)
+        except RPCError as error:
+            logger.warning("reconciliation is not scheduled yet: %s", error)
+        await asyncio.sleep(60)
+
+
 async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event) -> None:
     """Works until `stop` is set."""
     async with parts(settings) as p, asyncio.TaskGroup() as group:
@@ -266,7 +285,7 @@ async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event)
         for worker in made:
             start(worker.run())
         if BATCH in queues:
-            await schedule_reconciliation(p.client)
+            start(keep_scheduled(p.client))
         logger.info("working on %s", ", ".join(queues))
         await stop.wait()
         logger.info("stopping")

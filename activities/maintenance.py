@@ -18,6 +18,7 @@ class MaintenanceActivities:
     @activity.defn
     async def reconcile(self) -> int:
         """How many open tickets had no run or an unnoticed deadline; each is told again."""
+        await relay.restart_bulk(self._database)
         running = await self._workflows.running()
 
         async def astray(rows: list[Row]) -> list[Row]:

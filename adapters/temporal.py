@@ -56,13 +56,23 @@ class TemporalDown(Exception):
     """The server does not answer; what was asked may or may not have happened."""
 
 
-async def connect(address: str, namespace: str, *, patient: bool, lazy: bool = False) -> Client:
+async def connect(
+    address: str,
+    namespace: str,
+    *,
+    patient: bool,
+    lazy: bool = False,
+    tls: bool = False,
+    api_key: str | None = None,
+) -> Client:
     """A client. A patient one waits out a restart of the server, the other soon says no."""
     quick = RetryConfig(max_elapsed_time_millis=500, max_retries=2)
     return await Client.connect(
         address,
         namespace=namespace,
         data_converter=pydantic_data_converter,
+        tls=tls,
+        api_key=api_key,
         retry_config=None if patient else quick,
         lazy=lazy,
     )
@@ -177,8 +187,17 @@ class Facade:
     that is away.
     """
 
-    def __init__(self, address: str, namespace: str, *, ui_url: str | None) -> None:
+    def __init__(
+        self,
+        address: str,
+        namespace: str,
+        *,
+        ui_url: str | None,
+        tls: bool = False,
+        api_key: str | None = None,
+    ) -> None:
         self._address, self._namespace, self._ui_url = address, namespace, ui_url
+        self._tls, self._api_key = tls, api_key
         self._client: Client | None = None
         self._closed_until = 0.0
 
@@ -217,7 +236,14 @@ class Facade:
 
     async def _connected(self) -> Client:
         if self._client is None:
-            self._client = await connect(self._address, self._namespace, patient=False, lazy=True)
+            self._client = await connect(
+                self._address,
+                self._namespace,
+                patient=False,
+                lazy=True,
+                tls=self._tls,
+                api_key=self._api_key,
+            )
         return self._client
 
     async def _ask(

@@ -311,6 +311,29 @@ def observe(clocks: Sequence[Clock], fact: Fact, terms: Terms | None) -> tuple[C
     return tuple(after)
 
 
+def revive(clocks: Sequence[Clock], terms: Terms | None, *, at: datetime) -> tuple[Clock, ...]:
+    """The clocks of a ticket that is unmerged: those the merge cancelled run on from their start.
+
+    What came due while they were cancelled counts as of `at`. `observe` is told after this.
+    """
+    return tuple(
+        _planned(
+            clock.model_copy(
+                update={
+                    "stopped_at": None,
+                    "outcome": Outcome.RUNNING,
+                    "cancelled_because": None,
+                    "planned_at": at,
+                }
+            ),
+            terms,
+        )
+        if clock.cancelled_because == "merged"
+        else clock
+        for clock in clocks
+    )
+
+
 def fire(
     clocks: Sequence[Clock],
     terms: Terms | None,

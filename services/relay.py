@@ -210,6 +210,19 @@ async def listen(database: Database, bells: Sequence[Callable[[], None]]) -> Non
             await asyncio.sleep(1.0)
 
 
+async def restart_bulk(database: Database) -> int:
+    """Tells Temporal again of every bulk job that has not ended; how many. Running ones go on."""
+    async with database.transaction(None) as work:
+        rows = await work.rows(
+            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+            " available_at) select 'workflows', tenant_id, id, 0, 'bulk', 0, now(), now()"
+            " from bulk_jobs where state in ('queued', 'running', 'undoing') returning id"
+        )
+        if rows:
+            work.wake_relay()
+    return len(rows)
+
+
 async def rewrite_outbox(
     database: Database,
     destination: str,

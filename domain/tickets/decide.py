@@ -474,6 +474,7 @@ def _merged(draft: Draft, merge: MergedInto | Unmerged) -> None:
     draft.moves.append(MessageMove(from_id=target, to_id=me, origin_id=me))
     draft.relations.append(RelationChange(RelationKind.MERGED_INTO, me, target, add=False))
     draft.record("unmerged", data={"from": target, "number": merge.target_number})
+    draft.clocks = sla.revive(draft.clocks, draft.terms, at=draft.now)
     draft.observe()
 
 

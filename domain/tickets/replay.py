@@ -69,6 +69,8 @@ def replay(timeline: Iterable[Recorded], terms_of: TermsOf, *, now: datetime) ->
             terms = terms_of(UUID(str(policy)), int(str(version))) if policy else None
         if entry.type in _SILENT:
             continue
+        if entry.type == "unmerged":
+            ticket.clocks = sla.revive(ticket.clocks, terms, at=at)
         priority = ticket.values.get("priority")
         creation = entry.type == "ticket_created"
         fact = sla.Fact(

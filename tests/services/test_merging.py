@@ -141,7 +141,8 @@ async def test_merging_cancels_the_clocks_and_unmerging_promises_again(
     merged = (await merge(database, tickets, agent, a, b)).source.ticket
     assert (merged.next_due_at, merged.deadline_at) == (None, None)
     back = (await unmerge(database, tickets, agent, a)).source.ticket
-    assert back.resolution_due_at is not None
+    assert back.first_reply_due_at == a.first_reply_due_at
+    assert back.resolution_due_at == a.resolution_due_at
     assert back.deadline_at is not None
 
 

@@ -157,3 +157,24 @@ async def test_a_verdict_counts_only_where_nobody_has_decided(
         row = await b.row(tenant, ticket)
         assert (row["triage"], row["topic"], row["priority"]) == ("done", "billing", "low")
         assert b.classifier.calls == 1
+
+
+async def test_a_model_that_fails_delays_nobody_and_is_asked_again(
+    skipping: WorkflowEnvironment, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(skipping.client) as b:
+        tenant = await make_tenant()
+        async with b.database.transaction(tenant) as work:
+            agent = await make_agent(work)
+        b.classifier.errors = [RuntimeError("model gone"), RuntimeError("model gone")]
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        await b.wake(tenant, ticket)
+        answered = await happens(
+            b.database, b.tickets, tenant, ticket.number, AgentReplied(words()), by=agent
+        )
+        await b.wake(tenant, answered)
+        await b.settled(tenant, ticket)
+        timeline = [e["type"] for e in await b.timeline(tenant, ticket)]
+        assert timeline == ["ticket_created", "agent_replied", "triaged"]
+        assert b.classifier.calls == 3
+        assert len(b.mail.sent) == 1
