@@ -67,11 +67,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(FIND_PYTHON); \
 	if test -x $(BIN)/python && \
 		! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-		echo "The environment in $(VENV) does not work any more; making it anew."; \
+		echo "The environment in $(VENV) does not work any more; making it anew." >&2; \
 		rm -rf $(VENV); \
 	fi; \
 	if test ! -x $(BIN)/python || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-		echo "Making an environment in $(VENV) with $$found"; \
+		echo "Making an environment in $(VENV) with $$found" >&2; \
 		"$$found" -m venv $(VENV) || { \
 			rm -rf $(VENV); \
 			echo "This Python cannot make environments; Debian keeps that in python3-venv." >&2; \
@@ -80,12 +80,12 @@ $(READY): requirements.lock pyproject.toml
 	fi
 	@uv=$$(sed -n 's/^uv==\([0-9][0-9.]*\).*/\1/p' requirements.lock); \
 	if test "$$($(BIN)/uv --version 2>/dev/null | cut -d' ' -f2)" != "$$uv"; then \
-		echo "Installing uv $$uv"; \
+		echo "Installing uv $$uv" >&2; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$uv"; \
 	fi
-	@echo "Installing what requirements.lock names"
+	@echo "Installing what requirements.lock names" >&2
 	@$(UV) sync --quiet --python $(BIN)/python --require-hashes requirements.lock || { \
-		echo "uv could not; trying pip, which may be set up for your network. Slower."; \
+		echo "uv could not; trying pip, which may be set up for your network. Slower." >&2; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 			--requirement requirements.lock; \
 	}
@@ -123,7 +123,7 @@ migrate: $(READY) ## Bring a running desk's database to the newest schema
 
 .PHONY: record
 record: $(READY) ## Record workflow histories that every later version must replay
-	@exec $(BIN)/python -m tests.workflows.record $(ARGS)
+	@HOLDFAST_RECORD=1 $(BIN)/python -m pytest -q tests/workflows/test_replay.py -k lived_now $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measure, and compare with the budgets of docs/performance.md

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from prometheus_client import start_http_server
 from pydantic import SecretStr
@@ -85,9 +86,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         pool_size=settings.database_pool_size,
         name="holdfast-worker",
     )
-    relay_database = Database(
-        settings.as_relay(), pool_size=8, name="holdfast-relay"
-    )
+    relay_database = Database(settings.as_relay(), pool_size=8, name="holdfast-relay")
     desks = Desks()
     index = (
         SearchIndex(settings.typesense_url, settings.typesense_api_key.get_secret_value())
@@ -186,24 +185,6 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
                 graceful_shutdown_timeout=timedelta(seconds=10),
             )
         )
-    if MODELS in queues:
-        # One thread: the model is CPU, and the desk needs the other core.
-        executor = ThreadPoolExecutor(1, thread_name_prefix="model")
-        triage = TriageActivities(
-            p.database,
-            p.tickets,
-            Classifier.load(p.settings.home / "models"),
-            executor,
-        )
-        made.append(
-            Worker(
-                p.client,
-                task_queue=MODELS,
-                activities=[triage.triage],
-                max_concurrent_activities=4,
-                graceful_shutdown_timeout=timedelta(seconds=5),
-            )
-        )
     if BATCH in queues:
         bulk = BulkActivities(BulkRunner(p.database, p.tickets))
         maintenance = MaintenanceActivities(p.relay_database, TicketWorkflows(p.client))
@@ -219,6 +200,35 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             )
         )
     return made
+
+
+async def models_worker(p: Parts) -> Worker:
+    """The worker that asks models, once there is one to ask."""
+    classifier = await _classifier(p.settings.home / "models")
+    # One thread: the model is CPU, and the desk needs the other core.
+    executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+    triage = TriageActivities(p.database, p.tickets, classifier, executor)
+    return Worker(
+        p.client,
+        task_queue=MODELS,
+        activities=[triage.triage],
+        max_concurrent_activities=4,
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+async def _classifier(folder: Path) -> Classifier:
+    """The classifier, trained in a process of its own where there is none: the desk goes on."""
+    code = f"from pathlib import Path; from {Classifier.__module__} import Classifier as C"
+    training = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"{code}; C.load(Path({str(folder)!r}))"
+    )
+    try:
+        await training.wait()
+    finally:
+        if training.returncode is None:
+            training.kill()
+    return await asyncio.to_thread(Classifier.load, folder)
 
 
 def relays(p: Parts) -> list[relay.Relay]:
@@ -284,6 +294,14 @@ async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event)
         made = workers(p, queues, runner=runner)
         for worker in made:
             start(worker.run())
+        if MODELS in queues:
+
+            async def ask_models() -> None:
+                worker = await models_worker(p)
+                made.append(worker)
+                await worker.run()
+
+            start(ask_models())
         if BATCH in queues:
             start(keep_scheduled(p.client))
         logger.info("working on %s", ", ".join(queues))

@@ -22,6 +22,12 @@ Uploader = Annotated[Principal, Depends(Allowed(Permission.TICKETS_NOTE))]
 Viewer = Annotated[Principal, Depends(Allowed(Permission.TICKETS_VIEW))]
 
 _CHUNK_BYTES = 1 << 20
+A_FILE: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "The file, of the type it was uploaded as.",
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 class AttachmentOut(Shape):
@@ -45,7 +51,12 @@ async def upload(file: UploadFile, caller: Uploader, work: Tx, served: Served) -
     return AttachmentOut(**row)
 
 
-@router.get("/{attachment_id}", summary="Download a file", response_class=StreamingResponse)
+@router.get(
+    "/{attachment_id}",
+    summary="Download a file",
+    response_class=StreamingResponse,
+    responses=A_FILE,
+)
 async def download(
     attachment_id: UUID, caller: Viewer, work: Tx, served: Served
 ) -> StreamingResponse:

@@ -9,8 +9,9 @@ from fastapi import Request as HttpRequest
 from pydantic import EmailStr, Field, SecretStr
 
 from api.deps import Caller, From, Served, Tx, limits
+from api.problems import also
 from api.routing import Route
-from api.shapes import Page, Request, Shape
+from api.shapes import Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Principal, Role, Scope
 from services.auth import SignedIn
@@ -22,6 +23,10 @@ UserAgent = Annotated[str, Header(alias="User-Agent")]
 
 
 class LoginRequest(Request):
+    model_config = examples(
+        {"email": "ada@example.org", "password": "correct horse battery staple", "tenant": "acme"}
+    )
+
     email: EmailStr
     password: SecretStr = Field(max_length=200)
     tenant: Slug | None = Field(
@@ -43,20 +48,38 @@ class Tokens(Shape):
 
 
 class RefreshRequest(Request):
+    model_config = examples({"refresh_token": "hfr_8Qm2xv0bF3kYt6Zr1uJw5nLpAeDcGiHo7sTqVyKXMfE"})
+
     refresh_token: SecretStr = Field(max_length=200)
 
 
 class ChangePasswordRequest(Request):
+    model_config = examples(
+        {
+            "current_password": "correct horse battery staple",
+            "new_password": "seven quiet otters at noon",
+        }
+    )
+
     current_password: SecretStr = Field(max_length=200)
     new_password: SecretStr = Field(max_length=200)
 
 
 class ResetRequest(Request):
+    model_config = examples({"email": "ada@example.org", "tenant": "acme"})
+
     email: EmailStr
     tenant: Slug | None = None
 
 
 class SetPasswordRequest(Request):
+    model_config = examples(
+        {
+            "link": "https://desk.example.org/password#AZjFwfeifD6fe2odLDtKWQ.6vJ3c1s",
+            "password": "seven quiet otters at noon",
+        }
+    )
+
     link: SecretStr = Field(max_length=1000, description="The link, or what follows its #.")
     password: SecretStr = Field(max_length=200)
 
@@ -89,7 +112,7 @@ def _tokens(signed: SignedIn) -> Tokens:
     return Tokens.model_validate(signed)
 
 
-@router.post("/login", summary="Sign in")
+@router.post("/login", summary="Sign in", responses=also(401))
 async def login(
     body: LoginRequest,
     request: HttpRequest,
@@ -110,13 +133,13 @@ async def login(
     )
 
 
-@router.post("/refresh", summary="Renew the tokens of a session")
+@router.post("/refresh", summary="Renew the tokens of a session", responses=also(401))
 async def refresh(body: RefreshRequest, served: Served, origin: From) -> Tokens:
     """A refresh token works once. Used twice, the session ends: somebody has a copy."""
     return _tokens(await served.auth.refresh(body.refresh_token.get_secret_value(), origin=origin))
 
 
-@router.post("/logout", status_code=204, summary="End this session")
+@router.post("/logout", status_code=204, summary="End this session", responses=also(403))
 async def logout(caller: Caller, served: Served, work: Tx, origin: From) -> None:
     session = _signed_in(caller)
     await served.auth.end_session(work, session, caller=caller, origin=origin, reason="logout")
@@ -137,14 +160,16 @@ async def me(caller: Caller) -> Me:
     )
 
 
-@router.get("/sessions", summary="My sessions")
+@router.get("/sessions", summary="My sessions", responses=also(403))
 async def sessions(caller: Caller, served: Served, work: Tx) -> Page[Session]:
     person = _person(caller)
     rows = await served.auth.sessions(work, person)
     return Page(items=[Session(**row, current=row["id"] == caller.session_id) for row in rows])
 
 
-@router.delete("/sessions/{session_id}", status_code=204, summary="End a session")
+@router.delete(
+    "/sessions/{session_id}", status_code=204, summary="End a session", responses=also(403)
+)
 async def end_session(
     session_id: UUID, caller: Caller, served: Served, work: Tx, origin: From
 ) -> None:
@@ -153,7 +178,7 @@ async def end_session(
     await served.auth.end_session(work, session_id, caller=caller, origin=origin, reason="ended")
 
 
-@router.post("/password", status_code=204, summary="Change my password")
+@router.post("/password", status_code=204, summary="Change my password", responses=also(403))
 async def change_password(
     body: ChangePasswordRequest,
     request: HttpRequest,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.deps import Allowed, From, Served, Tx
 from api.routing import Route
-from api.shapes import Page, Request, Shape
+from api.shapes import Page, Request, Shape, examples
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
 from domain.states import Category, Priority, TicketType
@@ -79,6 +79,17 @@ class BulkPatch(Request):
 
 
 class BulkRequest(Request):
+    model_config = examples(
+        {
+            "numbers": [1042, 1043, 1051],
+            "change": {"status": "resolved", "add_tags": ["outage-may"], "reason": "Mail is back."},
+        },
+        {
+            "filter": {"category": ["new", "open"], "team": [None], "tags": ["billing"]},
+            "change": {"team_id": "0198c5c1-0b4e-7a10-8c2d-4f5e6a7b8c9d"},
+        },
+    )
+
     numbers: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, max_length=bulk.MOST)
     filter: BulkFilter | None = None
     change: BulkPatch
@@ -111,7 +122,7 @@ def _job(row: Row) -> BulkJob:
     return BulkJob.model_validate(row)
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, summary="Change many tickets")
 async def start_bulk(
     asked: BulkRequest, caller: Bulker, served: Served, work: Tx, origin: From
 ) -> BulkJob:
@@ -137,13 +148,13 @@ async def start_bulk(
     return _job(row)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", summary="One job")
 async def get_bulk(job_id: UUID, caller: Bulker, work: Tx) -> BulkJob:
     """How far a job is."""
     return _job(await bulk.job(work, job_id, caller))
 
 
-@router.get("/{job_id}/items")
+@router.get("/{job_id}/items", summary="A job, ticket by ticket")
 async def list_bulk_items(
     job_id: UUID,
     caller: Bulker,
@@ -157,13 +168,13 @@ async def list_bulk_items(
     return Page(items=[BulkItem.model_validate(row) for row in rows[:limit]], next=more)
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", summary="Stop a job")
 async def cancel_bulk(job_id: UUID, caller: Bulker, work: Tx, origin: From) -> BulkJob:
     """Stops a job; tickets it has changed stay changed until it is undone."""
     return _job(await bulk.cancel(work, job_id, caller, origin=origin, now=clock()))
 
 
-@router.post("/{job_id}/undo", status_code=202)
+@router.post("/{job_id}/undo", status_code=202, summary="Take a job back")
 async def undo_bulk(job_id: UUID, caller: Bulker, work: Tx, origin: From) -> BulkJob:
     """Puts every changed ticket back, except where somebody changed the same since."""
     return _job(await bulk.undo(work, job_id, caller, origin=origin))

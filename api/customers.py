@@ -10,7 +10,7 @@ from pydantic import Field
 from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, From, Tx
 from api.routing import Route
-from api.shapes import Page, Request, Shape
+from api.shapes import Page, Request, Shape, examples
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
 from services import audit, customers
@@ -30,6 +30,8 @@ Domains = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_lengt
 
 
 class IdentityIn(Request):
+    model_config = examples({"kind": "phone", "value": "+49 30 5550142", "verified": True})
+
     kind: IdentityKind
     value: Annotated[str, Field(min_length=1, max_length=320)]
     verified: bool = False
@@ -44,6 +46,15 @@ class Identity(Shape):
 
 
 class CustomerIn(Request):
+    model_config = examples(
+        {
+            "name": "Maria Sommer",
+            "email": "maria.sommer@example.com",
+            "identities": [{"kind": "phone", "value": "+49 30 5550142"}],
+            "language": "de",
+        }
+    )
+
     name: Name | None = Field(default=None, description="The address where left out.")
     email: Annotated[str, Field(max_length=320)] | None = None
     identities: Annotated[list[IdentityIn], Field(max_length=20)] = Field(default_factory=list)
@@ -55,6 +66,10 @@ class CustomerIn(Request):
 
 class CustomerPatch(Request):
     """What is left out stays; null clears."""
+
+    model_config = examples(
+        {"name": "Maria Sommer-Klein", "language": "de-AT"}, {"organization_id": None}
+    )
 
     name: Name | None = None
     organization_id: UUID | None = None
@@ -73,6 +88,8 @@ class Customer(Shape):
 
 
 class OrganizationIn(Request):
+    model_config = examples({"name": "Example Logistics", "domains": ["logistics.example"]})
+
     name: Name
     domains: Domains = Field(
         default_factory=list, description="New customers with such an address belong to it."
@@ -80,6 +97,8 @@ class OrganizationIn(Request):
 
 
 class OrganizationPatch(Request):
+    model_config = examples({"domains": ["logistics.example", "freight.example"]})
+
     name: Name | None = None
     domains: Domains | None = None
 

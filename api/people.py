@@ -12,7 +12,7 @@ from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, From, Served, Tx
 from api.resources import Resources
 from api.routing import Route, shown_once
-from api.shapes import Page, Request, Shape
+from api.shapes import Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal, Role
 from services import audit, people
@@ -41,6 +41,8 @@ class User(Shape):
 
 
 class InviteRequest(Request):
+    model_config = examples({"email": "grace@example.org", "name": "Grace Okafor", "role": "agent"})
+
     email: EmailStr
     name: Name
     role: Role = Role.AGENT
@@ -52,12 +54,16 @@ class Invited(Shape):
 
 
 class UserPatch(Request):
+    model_config = examples({"role": "supervisor"}, {"active": False})
+
     name: Name | None = None
     role: Role | None = None
     active: bool | None = None
 
 
 class LinkRequest(Request):
+    model_config = examples({"purpose": "reset"})
+
     purpose: Purpose = "reset"
 
 
@@ -80,17 +86,23 @@ class Team(Shape):
 
 
 class TeamRequest(Request):
+    model_config = examples({"name": "Billing", "routing": "round_robin"})
+
     name: Name
     routing: Routing = "manual"
 
 
 class TeamPatch(Request):
+    model_config = examples({"name": "Billing and refunds"})
+
     name: Name | None = None
     routing: Routing | None = None
     active: bool | None = None
 
 
 class MemberRequest(Request):
+    model_config = examples({"lead": True})
+
     lead: bool = False
 
 

@@ -228,6 +228,7 @@ _DOCUMENTED = {
     403: "The caller lacks the permission.",
     404: "No such thing, or none the caller may know of.",
     409: "The request does not fit what the thing has become.",
+    413: "The body is larger than is taken.",
     422: "The request is not valid; `errors` says where.",
     429: "Too many requests; `Retry-After` says when the next will be taken.",
     503: "Postgres does not answer; nothing was done.",
@@ -247,6 +248,13 @@ def documented(
         statuses.add(404)
     if method in ("POST", "PUT", "PATCH", "DELETE"):
         statuses |= {400, 409}
+    if method in ("POST", "PUT", "PATCH"):
+        statuses.add(413)
+    return also(*statuses)
+
+
+def also(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Problems for the OpenAPI document: a route names those that its parameters do not tell."""
     return {
         status: {
             "description": _DOCUMENTED[status],

@@ -16,11 +16,12 @@ from fastapi import APIRouter, Depends, Path, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import EmailStr, Field, model_validator
 
-from api.attachments import AttachmentOut, chunks_of, sent
+from api.attachments import A_FILE, AttachmentOut, chunks_of, sent
 from api.deps import Allowed, EventKey, From, Served, Tx
 from api.resources import Resources
+from api.problems import also
 from api.routing import Route
-from api.shapes import Request, Shape
+from api.shapes import Request, Shape, examples
 from domain.errors import Invalid, NotFound
 from domain.permissions import Permission, Principal
 from domain.states import ActorKind, Channel
@@ -83,6 +84,23 @@ class Submission(Request):
 
 
 class IntakeSubmission(Submission):
+    model_config = examples(
+        {
+            "subject": "My parcel has not come",
+            "text": "It was to be here on Tuesday. Order 81234.",
+            "requester": {"email": "maria.sommer@example.com", "name": "Maria Sommer"},
+            "channel": "web",
+            "external_id": "shop-81234",
+            "language": "en",
+        },
+        {
+            "subject": "Card refused",
+            "html": "<p>My card was <b>refused</b> twice.</p>",
+            "requester": {"identity": {"kind": "external", "value": "shop-customer-5512"}},
+            "channel": "chat",
+        },
+    )
+
     requester: SubmitterIn
     channel: InChannel = "api"
     external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
@@ -91,6 +109,16 @@ class IntakeSubmission(Submission):
 
 
 class FormSubmission(Submission):
+    model_config = examples(
+        {
+            "subject": "My parcel has not come",
+            "text": "It was to be here on Tuesday. Order 81234.",
+            "email": "maria.sommer@example.com",
+            "name": "Maria Sommer",
+            "language": "en",
+        }
+    )
+
     email: EmailStr
     name: Name | None = None
     website: str = Field(
@@ -128,6 +156,8 @@ class PublicTicket(Shape):
 
 
 class CustomerReply(Request):
+    model_config = examples({"text": "It came this morning. Thank you!"})
+
     text: str | None = None
     html: str | None = None
     attachments: Annotated[list[UUID], Field(max_length=files.MOST_PER_MESSAGE)] = Field(
@@ -207,7 +237,12 @@ async def submit(
     )  # fmt: skip
 
 
-@router.post("/{tenant}/tickets", status_code=201, summary="Submit the form of a desk")
+@router.post(
+    "/{tenant}/tickets",
+    status_code=201,
+    summary="Submit the form of a desk",
+    responses=also(404),
+)
 async def submit_form(
     body: FormSubmission, work: FormTx, served: Served, origin: From, key: EventKey
 ) -> Submitted:
@@ -258,7 +293,7 @@ def submitted(served: Resources, tenant_id: uuid.UUID, ticket: Ticket) -> Submit
     return Submitted(number=ticket.number, link=link, url=f"{base}/portal/tickets/{link}")
 
 
-@router.get("/tickets/{link}", summary="Read one's own ticket")
+@router.get("/tickets/{link}", summary="Read one's own ticket", responses=also(404))
 async def read_ticket(opened: Opened, work: LinkTx, served: Served) -> PublicTicket:
     """What was said in public, nothing internal. After a merge it reads on in the other ticket."""
     seen = await shown(work, served.desks, opened.ticket_id)
@@ -293,7 +328,12 @@ def _messages(seen: Shown) -> list[PublicMessage]:
     ]
 
 
-@router.post("/tickets/{link}/replies", status_code=201, summary="Answer on one's own ticket")
+@router.post(
+    "/tickets/{link}/replies",
+    status_code=201,
+    summary="Answer on one's own ticket",
+    responses=also(404),
+)
 async def reply(
     body: CustomerReply,
     opened: Opened,
@@ -329,7 +369,12 @@ async def reply(
     return submitted(served, work.tenant_id, outcome.ticket)
 
 
-@router.post("/tickets/{link}/attachments", status_code=201, summary="Upload a file to answer with")
+@router.post(
+    "/tickets/{link}/attachments",
+    status_code=201,
+    summary="Upload a file to answer with",
+    responses=also(404),
+)
 async def upload(file: UploadFile, opened: Opened, work: LinkTx, served: Served) -> AttachmentOut:
     """It waits until an answer names it."""
     row = await files.files_under(served.settings.home).upload(
@@ -347,6 +392,7 @@ async def upload(file: UploadFile, opened: Opened, work: LinkTx, served: Served)
     "/tickets/{link}/attachments/{attachment_id}",
     summary="Download a file of one's own ticket",
     response_class=StreamingResponse,
+    responses=A_FILE,
 )
 async def download(
     attachment_id: UUID, opened: Opened, work: LinkTx, served: Served

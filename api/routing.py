@@ -24,7 +24,7 @@ from api.problems import documented
 from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.permissions import Permission, Principal
 from models.session import Work
-from services.idempotency import Answer, Attempt
+from services.idempotency import Answer, AnsweredBefore, Attempt
 
 Endpoint = Callable[..., Awaitable[object]]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -134,15 +134,19 @@ class Route(APIRoute):
             if work is None or key is None:
                 return await endpoint(*args, **values)
             attempt = Attempt(_sender(request), key, await _fingerprint(request, values))
-            earlier = await attempt.earlier(work)
-            if earlier is not None:
-                return _replayed(earlier, secret=secret)
-            response = await self._answered(await endpoint(*args, **values), values)
-            body = getattr(response, "body", None)
-            if not isinstance(body, bytes):
-                return response  # a stream: nothing to keep
-            answer = Answer(response.status_code, b"" if secret else body)
-            other = await attempt.keep(work, answer, now=datetime.now(UTC))
+            attempt.guard(work)
+            try:
+                if any(isinstance(value, UploadFile) for value in values.values()):
+                    await work.flush()  # it would be stored before the database is asked
+                response = await self._answered(await endpoint(*args, **values), values)
+                body = getattr(response, "body", None)
+                if not isinstance(body, bytes):
+                    return response  # a stream: nothing to keep
+                answer = Answer(response.status_code, b"" if secret else body)
+                other = await attempt.keep(work, answer, now=datetime.now(UTC))
+            except AnsweredBefore as earlier:
+                await work.restart()
+                return _replayed(earlier.answer, secret=secret)
             return response if other is None else _replayed(other, secret=secret)
 
         return once

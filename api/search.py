@@ -13,7 +13,7 @@ from services.tickets import clock
 router = APIRouter(prefix="/api/v1/search", tags=["search"], route_class=Route)
 
 
-@router.get("")
+@router.get("", summary="Search tickets")
 async def search(
     served: Served,
     caller: Annotated[Principal, Depends(Allowed(Permission.TICKETS_VIEW))],

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.deps import Allowed, From, Tx
 from api.routing import Route
-from api.shapes import Request, Shape
+from api.shapes import Request, Shape, examples
 from domain.desk import FieldKind
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
@@ -45,6 +45,16 @@ class Status(Shape):
 
 
 class StatusIn(Request):
+    model_config = examples(
+        {
+            "name": "Waiting for parts",
+            "category": "on_hold",
+            "customer_label": "In progress",
+            "colour": "#b45309",
+            "required_fields": ["part_number"],
+        }
+    )
+
     key: Key | None = Field(default=None, description="Made from the name where left out.")
     name: Name
     category: Category
@@ -57,6 +67,8 @@ class StatusIn(Request):
 class StatusPatch(Request):
     """What is left out stays. `transitions: null` allows all again."""
 
+    model_config = examples({"name": "Waiting for supplier"}, {"transitions": None})
+
     name: Name | None = None
     customer_label: Name | None = None
     colour: Colour | None = None
@@ -66,6 +78,10 @@ class StatusPatch(Request):
 
 
 class StatusOrder(Request):
+    model_config = examples(
+        {"keys": ["new", "open", "pending", "on_hold", "resolved", "closed", "merged"]}
+    )
+
     keys: Keys
 
 
@@ -82,6 +98,17 @@ class CustomField(Shape):
 
 
 class FieldIn(Request):
+    model_config = examples(
+        {
+            "label": "Product",
+            "kind": "select",
+            "options": ["Router", "Switch", "Cable"],
+            "customer_visible": True,
+            "customer_editable": True,
+        },
+        {"key": "order_number", "label": "Order number", "kind": "text", "pattern": "[0-9]{5}"},
+    )
+
     key: Key | None = Field(default=None, description="Made from the label where left out.")
     label: Name
     kind: FieldKind
@@ -93,6 +120,10 @@ class FieldIn(Request):
 
 class FieldPatch(Request):
     """What is left out stays. `pattern: null` takes it away."""
+
+    model_config = examples(
+        {"options": ["Router", "Switch", "Cable", "Access point"]}, {"pattern": None}
+    )
 
     label: Name | None = None
     options: Options | None = None

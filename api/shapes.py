@@ -19,6 +19,11 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
+def examples(*bodies: dict[str, object]) -> ConfigDict:
+    """What a request may look like, for its page in the documentation; all of it is valid."""
+    return ConfigDict(json_schema_extra={"examples": [*bodies]})
+
+
 class Page(Shape, Generic[Item]):
     """Some of a list. `next` is the cursor of the rest; null at the end."""
 

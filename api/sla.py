@@ -11,7 +11,7 @@ from pydantic import Field
 from api.deps import Allowed, From, Tx
 from api.routing import Route
 from api.settings import given, record
-from api.shapes import Request, Shape
+from api.shapes import Request, Shape, examples
 from domain.calendars import Calendar, elapsed
 from domain.permissions import Permission, Principal
 from domain.sla import Metric, Policy, Step, Target
@@ -37,11 +37,31 @@ class CalendarOut(Shape):
 
 
 class CalendarIn(Request):
+    model_config = examples(
+        {
+            "name": "Berlin office",
+            "body": {
+                "timezone": "Europe/Berlin",
+                "weekly": {
+                    "mon": [["09:00", "17:00"]],
+                    "tue": [["09:00", "17:00"]],
+                    "wed": [["09:00", "17:00"]],
+                    "thu": [["09:00", "17:00"]],
+                    "fri": [["09:00", "15:00"]],
+                },
+                "holidays": ["2026-12-25"],
+                "overrides": {"2026-12-24": [["09:00", "12:00"]]},
+            },
+        }
+    )
+
     name: Name
     body: Calendar
 
 
 class CalendarPatch(Request):
+    model_config = examples({"name": "Berlin and Vienna"}, {"active": False})
+
     name: Name | None = None
     body: Calendar | None = None
     active: bool | None = None
@@ -75,6 +95,32 @@ Steps = Annotated[list[Step], Field(max_length=configuration.MOST_STEPS)]
 class PolicyIn(Request):
     """Targets are open time of the calendar, as ISO 8601 durations or seconds."""
 
+    model_config = examples(
+        {
+            "name": "Standard",
+            "calendar_id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+            "targets": {
+                "first_reply": {"normal": "PT4H", "urgent": "PT1H"},
+                "resolution": {"normal": "PT16H", "urgent": "PT4H"},
+            },
+            "pause_in": {"resolution": ["pending", "on_hold"]},
+            "steps": [
+                {
+                    "id": "warn",
+                    "metric": "resolution",
+                    "offset": "-PT1H",
+                    "action": {"kind": "notify", "to": ["assignee", "team"]},
+                },
+                {
+                    "id": "escalate",
+                    "metric": "resolution",
+                    "offset": "PT30M",
+                    "action": {"kind": "raise_priority"},
+                },
+            ],
+        }
+    )
+
     name: Name
     calendar_id: UUID
     targets: Targets
@@ -85,6 +131,8 @@ class PolicyIn(Request):
 class PolicyPatch(Request):
     """What is left out stays."""
 
+    model_config = examples({"targets": {"first_reply": {"normal": "PT2H"}}})
+
     name: Name | None = None
     calendar_id: UUID | None = None
     targets: Targets | None = None
@@ -94,6 +142,8 @@ class PolicyPatch(Request):
 
 
 class PolicyOrder(Request):
+    model_config = examples({"ids": ["0198c5c4-8f90-71a2-b3c4-c5d6e7f8091a"]})
+
     ids: Annotated[list[UUID], Field(max_length=500)]
 
 

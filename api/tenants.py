@@ -8,8 +8,9 @@ from fastapi import Request as HttpRequest
 from pydantic import EmailStr, Field, SecretStr
 
 from api.deps import Allowed, From, Served, Tx, limits
+from api.problems import also
 from api.routing import Route
-from api.shapes import Request, Shape
+from api.shapes import Request, Shape, examples
 from domain.desk import DeskSettings
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal
@@ -24,6 +25,16 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class TenantRequest(Request):
+    model_config = examples(
+        {
+            "slug": "acme",
+            "name": "Acme Support",
+            "email": "ada@example.org",
+            "password": "correct horse battery staple",
+            "admin_name": "Ada Lind",
+        }
+    )
+
     slug: Annotated[
         str,
         Field(
@@ -53,13 +64,20 @@ class Tenant(Shape):
 
 
 class TenantPatch(Request):
+    model_config = examples({"settings": {"auto_close_after": "P14D", "agent_scope": "tenant"}})
+
     name: Name | None = None
     settings: dict[str, object] | None = Field(
         default=None, description="Only the settings to change; the others stay."
     )
 
 
-@router.post("/tenants", status_code=201, summary="Make a tenant with its first admin")
+@router.post(
+    "/tenants",
+    status_code=201,
+    summary="Make a tenant with its first admin",
+    responses=also(403),
+)
 async def create_tenant(
     body: TenantRequest, request: HttpRequest, served: Served, origin: From
 ) -> Founded:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.deps import Allowed, From, Tx
 from api.routing import Route, shown_once
-from api.shapes import Page, Request, Shape
+from api.shapes import Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal
 from services import audit, tokens
@@ -35,6 +35,15 @@ class Token(Shape):
 
 
 class TokenRequest(Request):
+    model_config = examples(
+        {
+            "name": "Nightly report",
+            "scopes": ["tickets.view"],
+            "expires_at": "2027-06-30T00:00:00Z",
+        },
+        {"name": "Web shop", "kind": "intake"},
+    )
+
     name: Annotated[str, Field(min_length=1, max_length=200)]
     kind: TokenKind = "personal"
     scopes: frozenset[str] = Field(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from bench import creating
+from bench import acting, creating, listing, memory, relaying, timing
 from bench.figures import Figure
 from bench.place import Place, place
 
@@ -16,6 +16,11 @@ Bench = Callable[[Place], Awaitable[list[Figure]]]
 
 BENCHES: dict[str, Bench] = {
     "create": creating.run,
+    "action": acting.run,
+    "list": listing.run,
+    "relay": relaying.run,
+    "timer": timing.run,
+    "memory": memory.run,
 }
 
 

@@ -50,7 +50,7 @@ def create_app() -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(size):
+            for _number in range(size):
                 connection = await psycopg.AsyncConnection.connect(
                     url, autocommit=True, prepare_threshold=2
                 )

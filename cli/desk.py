@@ -91,7 +91,7 @@ async def _start(desk: Desk, progress: "Progress", *, demo: bool) -> None:
     os.environ.update(environment)
     settings = Settings()
     _, registered = await asyncio.gather(
-        asyncio.to_thread(_migrate, settings.migration_database_url.get_secret_value(), progress),
+        asyncio.to_thread(_migrate, settings.as_owner(), progress),
         _register(settings, progress),
     )
     if registered:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -38,6 +39,10 @@ DISK_WARNING_BYTES = 2 * 2**30
 DISK_FAILURE_BYTES = 256 * 2**20
 # Tickets made in the last moments have their workflow soon; these are not missed yet.
 GRACE_SECONDS = 30
+# A worker's first start trains a model before it begins to work.
+YOUNG = timedelta(seconds=120)
+
+_SEE_WORKER = "See `holdfast logs worker`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ def _print(found: list[Finding]) -> None:
 
 
 async def _examine(home: Home, settings: Settings) -> AsyncIterator[Finding]:
+    young = _is_young(home)
     yield _supervisor(home)
     yield await _api(settings)
     async for finding in _postgres(settings):
@@ -109,18 +115,28 @@ async def _examine(home: Home, settings: Settings) -> AsyncIterator[Finding]:
             "Tickets go on without timers, mails and triage. See `holdfast logs temporal`.",
         )
     if client is not None:
-        async for finding in _temporal(settings, client):
+        async for finding in _temporal(settings, client, young=young):
             yield finding
     async with relay_database(settings) as opened:
         try:
             async for finding in _relay(opened):
                 yield finding
             if client is not None:
-                yield await _workflows(opened, client)
+                yield await _workflows(opened, client, young=young)
         except (Unavailable, RPCError) as error:
             yield Finding("relay", "failure", f"cannot be looked at: {error}", "See above.")
     yield _disk(home)
     yield Finding("versions", "ok", _versions())
+
+
+def _is_young(home: Home) -> bool:
+    """Whether the desk was started so lately that its worker may not work yet."""
+    state = running(home)
+    return (
+        state is not None
+        and state.started_at is not None
+        and datetime.now(UTC) - state.started_at < YOUNG
+    )
 
 
 def _supervisor(home: Home) -> Finding:
@@ -167,7 +183,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
     yield await _schema(settings)
     for name, url in (
         ("application role", settings.database_url.get_secret_value()),
-        ("relay role", settings.relay_database_url.get_secret_value()),
+        ("relay role", settings.as_relay()),
     ):
         try:
             yield await asyncio.to_thread(_role, name, url)
@@ -181,7 +197,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _schema(settings: Settings) -> Finding:
-    url = settings.migration_database_url.get_secret_value()
+    url = settings.as_owner()
     try:
         current = await asyncio.to_thread(migrations.current, url)
     except Exception as error:  # whatever the driver raises says one thing
@@ -277,7 +293,7 @@ async def _typesense(settings: Settings) -> Finding:
     return Finding("search index", "ok", f"answers at {settings.typesense_url}")
 
 
-async def _temporal(settings: Settings, client: Client) -> AsyncIterator[Finding]:
+async def _temporal(settings: Settings, client: Client, *, young: bool) -> AsyncIterator[Finding]:
     try:
         missing = await missing_attributes(client)
     except RPCError as error:
@@ -296,9 +312,9 @@ async def _temporal(settings: Settings, client: Client) -> AsyncIterator[Finding
     if unserved:
         yield Finding(
             "worker",
-            "failure",
+            "warning" if young else "failure",
             f"nobody works on {', '.join(unserved)}",
-            "See `holdfast logs worker`.",
+            "It is just starting; look again in a minute." if young else _SEE_WORKER,
         )
     else:
         yield Finding("worker", "ok", f"works on {', '.join(QUEUES)}")
@@ -333,14 +349,14 @@ async def _relay(opened: Database) -> AsyncIterator[Finding]:
         if row["error"]:
             text += f"; last error: {row['error']}"
         if seconds > LAG_FAILURE_SECONDS:
-            yield Finding(name, "failure", text, "See `holdfast logs worker`.")
+            yield Finding(name, "failure", text, _SEE_WORKER)
         elif seconds > LAG_WARNING_SECONDS:
             yield Finding(name, "warning", text, "It may be catching up. Look again in a minute.")
         else:
             yield Finding(name, "ok", text if row["waiting"] else "nothing waits")
 
 
-async def _workflows(opened: Database, client: Client) -> Finding:
+async def _workflows(opened: Database, client: Client, *, young: bool) -> Finding:
     """Open tickets against running workflows; those of the last moments may have none yet."""
     known = await TicketWorkflows(client).running()
     async with opened.transaction(None) as work:
@@ -360,7 +376,7 @@ async def _workflows(opened: Database, client: Client) -> Finding:
         first = ticket_workflow_id(astray[0]["slug"], astray[0]["number"])
         return Finding(
             "workflows",
-            "failure",
+            "warning" if young else "failure",
             f"{text}; {len(astray)} tickets have none, {first} for one",
             "Run `holdfast rebuild workflows`; it also happens by itself every two minutes.",
         )

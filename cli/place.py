@@ -45,9 +45,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @contextlib.asynccontextmanager
 async def relay_database(settings: Settings) -> AsyncIterator[Database]:
     """The database as the relay sees it: tenants, tickets and the outbox of all."""
-    opened = Database(
-        settings.relay_database_url.get_secret_value(), pool_size=4, name="holdfast-cli"
-    )
+    opened = Database(settings.as_relay(), pool_size=4, name="holdfast-cli")
     try:
         yield opened
     finally:

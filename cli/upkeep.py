@@ -25,7 +25,7 @@ from stack.home import Home
 async def migrate(home: Path, *, as_json: bool) -> None:
     """Brings schema and search attributes up to date and says what that took."""
     settings = settings_of(Home(home))
-    url = settings.migration_database_url.get_secret_value()
+    url = settings.as_owner()
     before = await asyncio.to_thread(migrations.current, url)
     await asyncio.to_thread(migrations.upgrade, url)
     registered = await register(settings)
@@ -112,6 +112,7 @@ async def rebuild_workflows(home: Path, *, everything: bool, as_json: bool) -> N
             missing=without_run,
             progress=lambda count: say(f"{count} tickets"),
         )
+        await relay.restart_bulk(opened)
     if as_json:
         answer({"tickets": written})
     else:

@@ -1,10 +1,11 @@
 """The hot write path in raw SQL: what one event reads and writes, ready to be sent in one batch."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 
 from psycopg.types.json import Jsonb
 
@@ -26,7 +27,7 @@ def _bind(name: str, value: object) -> object:
     if value is None:
         return None
     if name in _JSON:
-        return Jsonb(value)
+        return Jsonb(dict(value) if isinstance(value, Mapping) else value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
@@ -74,24 +75,6 @@ def clocks_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     )
 
 
-def applied_keys(tenant_id: uuid.UUID, keys: Iterable[str]) -> Statement:
-    return (
-        "select key, ticket_id, seq from events where tenant_id = %s and key = any(%s)",
-        (tenant_id, list(keys)),
-    )
-
-
-def requester_mail(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
-    """Where a public reply goes: the requester's oldest address."""
-    return (
-        "select distinct on (t.id) t.id as ticket_id, i.value as email from tickets t"
-        " join customer_identities i on i.tenant_id = t.tenant_id"
-        " and i.customer_id = t.requester_id and i.kind = 'email'"
-        " where t.tenant_id = %s and t.number = any(%s) order by t.id, i.created_at, i.id",
-        (tenant_id, list(numbers)),
-    )
-
-
 def watchers_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     return (
         "select w.ticket_id, w.user_id from watchers w join tickets t"
@@ -101,41 +84,100 @@ def watchers_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     )
 
 
+def surroundings(
+    tenant_id: uuid.UUID, numbers: Iterable[int], keys: Iterable[str]
+) -> Statement:
+    """One row with what events are decided by beside their tickets.
+
+    `applied` are those of the keys that events have already; `mails` says by ticket id where a
+    public reply goes: to the requester's oldest address.
+    """
+    return (
+        "select n.config_version,"
+        " array(select e.key from events e where e.tenant_id = n.id"
+        "  and e.key = any(%s)) as applied,"
+        " (select jsonb_object_agg(t.id, (select i.value from customer_identities i"
+        "   where i.tenant_id = t.tenant_id and i.customer_id = t.requester_id"
+        "   and i.kind = 'email' order by i.created_at, i.id limit 1))"
+        "  from tickets t where t.tenant_id = n.id and t.number = any(%s)) as mails"
+        " from tenants n where n.id = %s",
+        (list(keys), list(numbers), tenant_id),
+    )
+
+
 def config_version(tenant_id: uuid.UUID) -> Statement:
     return ("select config_version, slug from tenants where id = %s", (tenant_id,))
 
 
-def next_numbers(tenant_id: uuid.UUID, count: int = 1) -> Statement:
-    counter = f"numbers.t_{tenant_id.hex}"
+def creation(
+    tenant_id: uuid.UUID,
+    key: str,
+    *,
+    customer_id: uuid.UUID | None = None,
+    kind: str = "",
+    value: str = "",
+    domain: str = "",
+) -> Statement:
+    """All that a new ticket has to know, in one row, its number taken from the counter.
+
+    The customer is named by id or by an identity; `domain` is that of their mail address. `applied`
+    is the ticket that was made under this key before.
+    """
     return (
-        "select nextval(%s::regclass) as number from generate_series(1, %s)",
-        (counter, count),
+        "select n.config_version, nextval(%s::regclass) as number,"
+        " (select e.ticket_id from events e where e.tenant_id = n.id and e.key = %s) as applied,"
+        " c.id as customer_id, c.organization_id as customer_organization,"
+        " (select o.id from organizations o where o.tenant_id = n.id"
+        "  and o.domains @> array[%s]::text[] order by o.id limit 1) as organization_id"
+        " from tenants n left join customers c on c.tenant_id = n.id and c.id = coalesce(%s::uuid,"
+        "  (select i.customer_id from customer_identities i where i.tenant_id = n.id"
+        "   and i.kind = %s and i.value = %s)) where n.id = %s",
+        (f"numbers.t_{tenant_id.hex}", key, domain, customer_id, kind, value, tenant_id),
     )
 
 
 # Writes.
 
 
+def at_once(statements: Sequence[Statement]) -> Statement:
+    """One statement that writes what these would: a fraction of the work of sending each.
+
+    For writes of rows that are all different: none of them sees what another one wrote. Their
+    parameters are positional.
+    """
+    if len(statements) == 1:
+        return statements[0]
+    values: list[object] = []
+    for _, parameters in statements:
+        assert not isinstance(parameters, Mapping)
+        values += parameters
+    return (_joined(tuple(sql for sql, _ in statements)), values)
+
+
+@lru_cache(maxsize=1000)
+def _joined(statements: tuple[str, ...]) -> str:
+    *others, last = statements
+    parts = ", ".join(f"w{i} as ({sql})" for i, sql in enumerate(others))
+    return f"with {parts} {last}"
+
+
 _INSERT_TICKET = (
     f"insert into tickets (tenant_id, {_COLUMNS})"
-    f" values (%(tenant_id)s, {', '.join(f'%({n})s' for n in _NAMES)})"
+    f" values ({', '.join(['%s'] * (1 + len(_NAMES)))})"
 )
 
 
 def insert_ticket(tenant_id: uuid.UUID, ticket: Ticket) -> Statement:
-    row = {name: _bind(name, getattr(ticket, name)) for name in _NAMES}
-    row["fields"] = Jsonb(dict(ticket.fields))
-    return (_INSERT_TICKET, {"tenant_id": tenant_id, **row})
+    return (_INSERT_TICKET, [tenant_id, *(_bind(n, getattr(ticket, n)) for n in _NAMES)])
 
 
 def update_ticket(tenant_id: uuid.UUID, before: Ticket, after: Ticket) -> Statement:
     """Only what changed is sent: a reply touches a handful of columns."""
     changed = [n for n in _NAMES if getattr(before, n) != getattr(after, n)]
-    values: dict[str, object] = {n: _bind(n, getattr(after, n)) for n in changed}
     return (
-        f"update tickets set {', '.join(f'{n} = %({n})s' for n in changed)}"
-        " where tenant_id = %(tenant_id)s and id = %(ticket_id)s",
-        {**values, "tenant_id": tenant_id, "ticket_id": after.id},
+        f"update tickets set {', '.join(f'{n} = %s' for n in changed)}"
+        " where tenant_id = %s and id = %s",
+        [*(_bind(n, getattr(after, n)) for n in changed), tenant_id, after.id],
     )
 
 
@@ -219,7 +261,7 @@ def insert_messages(
 
 _UPSERT_CLOCK = (
     f"insert into clocks (tenant_id, ticket_id, {_CLOCK_COLUMNS})"
-    f" values (%(tenant_id)s, %(ticket_id)s, {', '.join(f'%({n})s' for n in _CLOCK_NAMES)})"
+    f" values ({', '.join(['%s'] * (2 + len(_CLOCK_NAMES)))})"
     " on conflict (tenant_id, ticket_id, metric, cycle) do update set "
     + ", ".join(f"{n} = excluded.{n}" for n in _CLOCK_NAMES if n not in ("metric", "cycle"))
 )
@@ -233,9 +275,7 @@ def upsert_clocks(
     for clock in sorted(clocks, key=lambda c: (c.stopped_at is None, c.cycle)):
         values: dict[str, object] = {n: _bind(n, getattr(clock, n)) for n in _CLOCK_NAMES}
         values["pauses"] = Jsonb([p.model_dump(mode="json") for p in clock.pauses])
-        statements.append(
-            (_UPSERT_CLOCK, {"tenant_id": tenant_id, "ticket_id": ticket_id, **values})
-        )
+        statements.append((_UPSERT_CLOCK, [tenant_id, ticket_id, *values.values()]))
     return statements
 
 
@@ -422,15 +462,6 @@ def insert_identity(
         " created_at) values (%s, %s, %s, %s, %s, %s, %s)"
         " on conflict (tenant_id, kind, value) do nothing returning id",
         (tenant_id, id, customer_id, kind, value, verified_at, at),
-    )
-
-
-def find_customer(tenant_id: uuid.UUID, *, kind: str, value: str) -> Statement:
-    return (
-        "select c.id, c.name, c.organization_id from customer_identities i"
-        " join customers c on c.tenant_id = i.tenant_id and c.id = i.customer_id"
-        " where i.tenant_id = %s and i.kind = %s and i.value = %s",
-        (tenant_id, kind, value),
     )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
@@ -22,8 +23,11 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 Statement = tuple[str, Mapping[str, object] | Sequence[object]]
+Check = Callable[[list[Row]], None]
 
 _SET_TENANT = "select set_config('app.tenant', %s, true)"
+_LOCK = "select pg_advisory_xact_lock(%s)"
+_SET_TENANT_AND_LOCK = "select set_config('app.tenant', %s, true), pg_advisory_xact_lock(%s)"
 
 
 def _dumps(value: object) -> bytes:
@@ -45,6 +49,9 @@ class Work:
         self._connection = connection
         self._tenant_id = tenant_id
         self._tenant_sent = False
+        self._driver: psycopg.AsyncConnection[Any] | None = None
+        self._guard: tuple[int, Statement, Check] | None = None
+        self._deferred: list[Statement] = []
         self.wakes_relay = False
         # Set once this transaction has changed the tenant's configuration: what it reads of it
         # from then on may be rolled back, so nobody else may use it.
@@ -64,13 +71,33 @@ class Work:
         await self._connection.rollback()
         await self._connection.begin()
         self._tenant_sent = False
+        self._guard = None
+        self._deferred.clear()
         self.wakes_relay = False
         self.configuration_changed = False
+
+    def guard(self, lock: int, question: Statement, *, check: Check) -> None:
+        """Goes ahead of whatever is sent next, in the same round trip: the lock, the question.
+
+        `check` is given the answer before anybody sees what came after; it raises where nothing
+        of this work is to stay, and whoever catches that calls `restart`.
+        """
+        self._guard = (lock, question, check)
+
+    def defer(self, *statements: Statement) -> None:
+        """Writes whose rows nobody waits for: they go with whatever is sent next."""
+        self._deferred += statements
+
+    async def flush(self) -> None:
+        """Everything guarded or deferred has been sent."""
+        if self._guard is not None or self._deferred:
+            await self.batch()
 
     async def execute(
         self, statement: Executable | str, parameters: Mapping[str, object] | None = None
     ) -> Result[Any]:
         """The result of one SQLAlchemy statement, or of SQL text with :named parameters."""
+        await self.flush()
         if self._tenant_id is not None and not self._tenant_sent:
             await self._connection.exec_driver_sql(_SET_TENANT, (str(self._tenant_id),))
             self._tenant_sent = True
@@ -96,24 +123,64 @@ class Work:
 
         Raw only: SQLAlchemy calls inside a pipeline return wrong results without an error.
         """
-        raw = await self._connection.get_raw_connection()
-        driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-        queue = list(statements)
+        driver = self._driver
+        if driver is None:
+            raw = await self._connection.get_raw_connection()
+            driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
+            self._driver = driver
         first_tenant = self._tenant_id is not None and not self._tenant_sent
-        if first_tenant:
-            queue.insert(0, (_SET_TENANT, (str(self._tenant_id),)))
+        ahead: list[Statement] = [(_SET_TENANT, (str(self._tenant_id),))] if first_tenant else []
+        check: Check | None = None
+        if self._guard is not None:
+            lock, question, check = self._guard
+            # Two statements: the question sees what was committed while the lock was waited for.
+            ahead = [
+                (_SET_TENANT_AND_LOCK, (str(self._tenant_id), lock))
+                if first_tenant
+                else (_LOCK, (lock,)),
+                question,
+            ]
+        queue = [*ahead, *self._deferred, *statements]
+        self._guard = None
+        self._deferred.clear()
         cursors: list[psycopg.AsyncCursor[Row]] = []
         try:
             async with driver.pipeline():
                 for sql, parameters in queue:
-                    cursor = driver.cursor(row_factory=dict_row)
-                    await cursor.execute(sql, parameters)
+                    numbered = None if isinstance(parameters, Mapping) else _numbered(sql)
+                    cursor = _cursor(driver, numbered=numbered is not None)
+                    await cursor.execute(numbered or sql, parameters)
                     cursors.append(cursor)
         finally:
             self._tenant_sent = self._tenant_sent or first_tenant
-        if first_tenant:
-            cursors = cursors[1:]
-        return [await c.fetchall() if c.description else [] for c in cursors]
+        if check is not None:
+            check(await _fetched(cursors[len(ahead) - 1]))
+        return [await _fetched(c) for c in cursors[len(cursors) - len(statements) :]]
+
+
+def _cursor(
+    driver: "psycopg.AsyncConnection[Any]", *, numbered: bool
+) -> "psycopg.AsyncCursor[Row]":
+    kind = psycopg.AsyncRawCursor if numbered else psycopg.AsyncCursor
+    return cast("psycopg.AsyncCursor[Row]", kind(driver, row_factory=dict_row))
+
+
+async def _fetched(cursor: "psycopg.AsyncCursor[Row]") -> list[Row]:
+    # Asked of the result itself: `description` would describe every column first.
+    result = cursor.pgresult
+    return await cursor.fetchall() if result is not None and result.nfields else []
+
+
+@lru_cache(maxsize=1000)
+def _numbered(sql: str) -> str | None:
+    """The statement with $1, $2, … for its %s, as Postgres wants it; None where it has others.
+
+    psycopg would find the placeholders again at every execution of a long statement.
+    """
+    first, *rest = sql.split("%s")
+    if any("%" in part for part in (first, *rest)):
+        return None
+    return first + "".join(f"${i}{part}" for i, part in enumerate(rest, 1))
 
 
 class Database:
@@ -157,6 +224,7 @@ class Database:
                 work = Work(connection, tenant_id)
                 try:
                     yield work
+                    await work.flush()
                     await connection.commit()
                     if work.wakes_relay:
                         self._bell.set()

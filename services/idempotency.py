@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from domain.errors import Conflict, Invalid
-from models.session import Row, Work
+from models.session import Row, Statement, Work
 
 
 class KeyReused(Invalid):
@@ -35,6 +35,14 @@ class Answer:
     body: bytes
 
 
+class AnsweredBefore(Exception):
+    """The request was carried out by an earlier sending of it."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("answered before")
+        self.answer = answer
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One sending of a request: who sends it, under which key, asking what."""
@@ -47,6 +55,18 @@ class Attempt:
         name = f"{tenant_id}\0{self.caller}\0{self.key}".encode()
         return int.from_bytes(hashlib.sha256(name).digest()[:8], "big", signed=True)
 
+    def guard(self, work: Work) -> None:
+        """Asks for an earlier answer together with whatever the work sends first.
+
+        That raises AnsweredBefore, or KeyReused: nothing of the work may stay then.
+        """
+
+        def check(rows: list[Row]) -> None:
+            if rows:
+                raise AnsweredBefore(self._answer(rows[0]))
+
+        work.guard(self._lock(work.tenant_id), self._question(work.tenant_id), check=check)
+
     async def earlier(self, work: Work) -> Answer | None:
         """The answer an earlier sending got; None makes this the first one.
 
@@ -54,14 +74,16 @@ class Attempt:
         """
         tenant = work.tenant_id
         _, rows = await work.batch(
-            ("select pg_advisory_xact_lock(%s)", (self._lock(tenant),)),
-            (
-                "select fingerprint, status, body from idempotency_keys"
-                " where tenant_id = %s and caller = %s and key = %s",
-                (tenant, self.caller, self.key),
-            ),
+            ("select pg_advisory_xact_lock(%s)", (self._lock(tenant),)), self._question(tenant)
         )
         return self._answer(rows[0]) if rows else None
+
+    def _question(self, tenant: uuid.UUID) -> Statement:
+        return (
+            "select fingerprint, status, body from idempotency_keys"
+            " where tenant_id = %s and caller = %s and key = %s",
+            (tenant, self.caller, self.key),
+        )
 
     async def keep(self, work: Work, answer: Answer, *, now: datetime) -> Answer | None:
         """Stores the answer, to be committed with what was done.

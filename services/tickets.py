@@ -90,13 +90,11 @@ class Tickets:
         """
         tenant = work.tenant_id
         numbers = sorted({s.number for s in steps})
-        rows, clock_rows, keys, mails, watching, config = await work.batch(
+        rows, clock_rows, [around], watching = await work.batch(
             ledger.lock_tickets(tenant, numbers),
             ledger.clocks_of(tenant, numbers),
-            ledger.applied_keys(tenant, (s.event.key for s in steps)),
-            ledger.requester_mail(tenant, numbers),
+            ledger.surroundings(tenant, numbers, (s.event.key for s in steps)),
             ledger.watchers_of(tenant, numbers),
-            ledger.config_version(tenant),
         )
         moment = now or self._now()
         tickets = {row["number"]: ledger.to_ticket(row) for row in rows}
@@ -109,12 +107,12 @@ class Tickets:
         moved = await self._redirected(work, steps, tickets)
         if moved is not None:
             return await self.handle(work, *moved, caller=caller, origin=origin, now=now)
-        desk = await self._desks.get(work, config[0]["config_version"])
+        desk = await self._desks.get(work, around["config_version"])
         clocks: dict[uuid.UUID, tuple[Clock, ...]] = {t.id: () for t in tickets.values()}
         for row in clock_rows:
             clocks[row["ticket_id"]] += (ledger.to_clock(row),)
-        seen = {row["key"] for row in keys}
-        addresses = {row["ticket_id"]: row["email"] for row in mails}
+        seen = set(around["applied"])
+        addresses = {uuid.UUID(id_): mail for id_, mail in around["mails"].items() if mail}
         statements: list[Statement] = []
         outcomes: list[Outcome] = []
         for step in steps:
@@ -151,7 +149,7 @@ class Tickets:
                 )
             )
         if statements:
-            await work.batch(*statements)
+            work.defer(*statements)
             work.wake_relay()
         return outcomes
 
@@ -169,43 +167,30 @@ class Tickets:
         The same key again answers with the ticket that it made the first time.
         """
         tenant = work.tenant_id
-        reads: list[Statement] = [
-            ledger.config_version(tenant),
-            ledger.next_numbers(tenant),
-            ledger.applied_keys(tenant, [new.key]),
-        ]
-        if new.requester is not None:
-            who = new.requester
-            reads.append(ledger.find_customer(tenant, kind=who.kind, value=who.value))
-            host = who.value.rpartition("@")[2] if who.kind == "email" else ""
-            reads.append(ledger.organization_of_domain(tenant, host))
+        who = new.requester
+        if who is None:
+            known = ledger.creation(tenant, new.key, customer_id=new.requester_id)
         else:
-            reads.append(
-                (
-                    "select id, name, organization_id from customers"
-                    " where tenant_id = %s and id = %s",
-                    (tenant, new.requester_id),
-                )
-            )
-        config, numbers, keys, customers, *rest = await work.batch(*reads)
-        if keys:
-            return Outcome(await self._by_id(work, keys[0]["ticket_id"]), applied=False)
+            host = who.value.rpartition("@")[2] if who.kind == "email" else ""
+            known = ledger.creation(tenant, new.key, kind=who.kind, value=who.value, domain=host)
+        [[row]] = await work.batch(known)
+        if row["applied"] is not None:
+            return Outcome(await self._by_id(work, row["applied"]), applied=False)
         moment = now or self._now()
-        desk = await self._desks.get(work, config[0]["config_version"])
-        statements: list[Statement] = []
-        if customers:
-            customer_id: uuid.UUID = customers[0]["id"]
-            organization_id = customers[0]["organization_id"]
-        elif new.requester is None:
+        desk = await self._desks.get(work, row["config_version"])
+        if row["customer_id"] is not None:
+            customer_id: uuid.UUID = row["customer_id"]
+            organization_id = row["customer_organization"]
+        elif who is None:
             raise Invalid("There is no such customer.", fields={"/requester_id": "is not known"})
         else:
             customer_id = new_id()
-            organization_id = rest[0][0]["id"] if rest and rest[0] else None
+            organization_id = row["organization_id"]
             created = await work.batch(
                 ledger.insert_customer(
                     tenant,
                     id=customer_id,
-                    name=new.requester.name or new.requester.value,
+                    name=who.name or who.value,
                     organization_id=organization_id,
                     at=moment,
                 ),
@@ -213,8 +198,8 @@ class Tickets:
                     tenant,
                     id=new_id(),
                     customer_id=customer_id,
-                    kind=new.requester.kind,
-                    value=new.requester.value,
+                    kind=who.kind,
+                    value=who.value,
                     verified_at=None,
                     at=moment,
                 ),
@@ -227,7 +212,7 @@ class Tickets:
         decision = open_ticket(
             NewTicket(
                 id=new_id(),
-                number=numbers[0]["number"],
+                number=row["number"],
                 key=new.key,
                 actor=new.actor or actor,
                 subject=new.subject,
@@ -254,16 +239,18 @@ class Tickets:
             now=moment,
         )
         address = (
-            {decision.ticket.id: new.requester.value}
-            if new.requester is not None and new.requester.kind == "email"
-            else {}
+            {decision.ticket.id: who.value} if who is not None and who.kind == "email" else {}
         )
-        statements += self._rows(desk, decision, moment=moment, addresses=address, fresh=True)
-        if caller is not None:
-            statements.append(
-                self._audit(tenant, decision.ticket, decision.entries[0], caller, origin, moment)
+        audit = (
+            [self._audit(tenant, decision.ticket, decision.entries[0], caller, origin, moment)]
+            if caller is not None
+            else []
+        )
+        work.defer(
+            *self._rows(
+                desk, decision, moment=moment, addresses=address, fresh=True, beside=audit
             )
-        await work.batch(*statements)
+        )
         work.wake_relay()
         return Outcome(decision.ticket, decision.entries, True, decision.clocks, decision)
 
@@ -282,21 +269,21 @@ class Tickets:
         if not decision.entries:
             return []
         moment = decision.ticket.updated_at
-        statements = self._rows(
+        own = next((e for e in decision.entries if e.key == step.event.key), None)
+        audit = (
+            [self._audit(desk.tenant_id, decision.ticket, own, caller, origin, moment)]
+            if caller is not None and own is not None
+            else []
+        )
+        return self._rows(
             desk,
             decision,
             moment=moment,
             addresses=addresses,
             before=before,
             origin_id=_written_in(step.event),
+            beside=audit,
         )
-        if caller is not None:
-            own = next((e for e in decision.entries if e.key == step.event.key), None)
-            if own is not None:
-                statements.append(
-                    self._audit(desk.tenant_id, decision.ticket, own, caller, origin, moment)
-                )
-        return statements
 
     def _rows(
         self,
@@ -308,29 +295,25 @@ class Tickets:
         before: Ticket | None = None,
         origin_id: uuid.UUID | None = None,
         fresh: bool = False,
+        beside: Sequence[Statement] = (),
     ) -> list[Statement]:
+        """What a decision writes: as one statement all that is new, then what depends on order."""
         tenant, ticket = desk.tenant_id, decision.ticket
-        statements: list[Statement] = []
+        written: list[Statement] = [*beside]
         if fresh:
-            statements.append(ledger.insert_ticket(tenant, ticket))
+            written.append(ledger.insert_ticket(tenant, ticket))
         elif before is not None:
-            statements.append(ledger.update_ticket(tenant, before, ticket))
-        statements += ledger.insert_events(tenant, ticket.id, decision.entries, recorded_at=moment)
-        statements += ledger.insert_messages(
+            written.append(ledger.update_ticket(tenant, before, ticket))
+        written += ledger.insert_events(tenant, ticket.id, decision.entries, recorded_at=moment)
+        written += ledger.insert_messages(
             tenant, ticket.id, decision.messages, origin_id=origin_id
         )
-        statements += ledger.upsert_clocks(tenant, ticket.id, decision.changed_clocks)
-        statements += ledger.write_relations(tenant, decision.relations, at=moment)
-        statements += [ledger.move_messages(tenant, move) for move in decision.moves]
-        statements += ledger.write_watchers(
-            tenant, ticket.id, watch=decision.watch, unwatch=decision.unwatch, at=moment
-        )
-        statements += ledger.insert_notices(
+        written += ledger.insert_notices(
             tenant, ticket.id, [(new_id(), n) for n in decision.notices], at=moment
         )
         recipient = addresses.get(ticket.id)
         if recipient is not None:
-            statements += [
+            written += [
                 ledger.insert_mail(
                     tenant,
                     id=new_id(),
@@ -342,7 +325,7 @@ class Tickets:
                 )
                 for message_id in decision.mails
             ]
-        statements.append(
+        written.append(
             ledger.insert_outbox(
                 tenant,
                 ticket,
@@ -350,7 +333,18 @@ class Tickets:
                 actor_id=decision.entries[0].actor.id,
             )
         )
-        return statements
+        clocks = ledger.upsert_clocks(tenant, ticket.id, decision.changed_clocks)
+        after: list[Statement] = []
+        if fresh:
+            written += clocks
+        else:  # one may have to stop before the next one runs
+            after += clocks
+        after += ledger.write_relations(tenant, decision.relations, at=moment)
+        after += [ledger.move_messages(tenant, move) for move in decision.moves]
+        after += ledger.write_watchers(
+            tenant, ticket.id, watch=decision.watch, unwatch=decision.unwatch, at=moment
+        )
+        return [ledger.at_once(written), *after]
 
     @staticmethod
     def _audit(

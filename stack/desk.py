@@ -261,6 +261,7 @@ class Desk:
             for child, result in zip(children, results, strict=True):
                 if isinstance(result, Exception):
                     self._progress(child.name, f"could not be stopped: {result}")
+        self._ports.release()
         self._set_phase("stopped")
         os.close(self._lock)
         self._lock = None
@@ -274,6 +275,8 @@ class Desk:
             self._ports = Ports({**self._ports.remembered, API: self._wanted_port})
         usual = int(self._outer.get("HOLDFAST_API_PORT") or API_PORT)
         port, busy = self._ports.take(API, usual, host=host)
+        if self._wanted_port not in (None, port):
+            raise PortBusy(self._wanted_port or 0)
         if busy is not None:
             self._progress(API, f"port {busy} busy, using {port}")
 

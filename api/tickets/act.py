@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, EmailStr, Field, model_validator
 from api.deps import Allowed, EventKey, From, Served, Tx
 from api.resources import Resources
 from api.routing import Route
-from api.shapes import Request
+from api.shapes import Request, examples
 from api.tickets.shapes import TicketOut, ticket_out
 from domain.errors import Conflict, Invalid, NotFound, TicketNotFound
 from domain.permissions import Permission, Principal, check
@@ -98,6 +98,27 @@ class RequesterIn(Request):
 
 
 class NewTicketIn(Spoken):
+    model_config = examples(
+        {
+            "subject": "Router keeps restarting",
+            "text": "Called at 9:40: it restarts every ten minutes.",
+            "requester": {"email": "maria.sommer@example.com", "name": "Maria Sommer"},
+            "on_behalf": True,
+            "channel": "phone",
+            "type": "incident",
+            "priority": "high",
+            "tags": ["router"],
+            "language": "en",
+        },
+        {
+            "subject": "Order a spare switch",
+            "text": "For the Hamburg rack.",
+            "requester": {"email": "it@example.com"},
+            "visibility": "internal",
+            "type": "task",
+        },
+    )
+
     subject: Annotated[str, Field(min_length=1, max_length=500)]
     requester: RequesterIn
     on_behalf: bool = Field(
@@ -122,21 +143,51 @@ class NewTicketIn(Spoken):
 
 
 class ReplyIn(Spoken):
+    model_config = examples(
+        {
+            "text": "We have sent a new router; it arrives on Friday.",
+            "status": "pending",
+            "seen": 3,
+        },
+        {
+            "html": "<p>Please try <b>version 4.2</b>.</p>",
+            "attachments": ["0198c5c3-5c6d-7e7f-8091-92a3b4c5d6e7"],
+        },
+    )
+
     status: str | None = None
     seen: Seen = None
 
 
 class NoteIn(Spoken):
-    pass
+    model_config = examples({"text": "@grace-okafor can you check the serial number?"})
 
 
 class CustomerMessageIn(Spoken):
+    model_config = examples(
+        {
+            "text": "She called again: it works since noon.",
+            "channel": "phone",
+            "occurred_at": "2026-05-04T10:12:00Z",
+        }
+    )
+
     channel: Channel = Channel.PHONE
     occurred_at: AwareDatetime | None = None
 
 
 class TicketPatch(Request):
     """What is left out stays; null clears."""
+
+    model_config = examples(
+        {
+            "status": "resolved",
+            "add_tags": ["firmware"],
+            "reason": "Fixed by version 4.2.",
+            "seen": 5,
+        },
+        {"priority": "urgent", "assignee_id": None},
+    )
 
     subject: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     status: str | None = None
@@ -160,6 +211,14 @@ class TicketPatch(Request):
 
 
 class AssignIn(Request):
+    model_config = examples(
+        {
+            "team_id": "0198c5c1-0b4e-7a10-8c2d-4f5e6a7b8c9d",
+            "assignee_id": "0198c5c1-1d2f-7b31-9e4a-0a1b2c3d4e5f",
+            "reason": "Knows these routers.",
+        }
+    )
+
     team_id: UUID | None = None
     assignee_id: UUID | None = None
     reason: Reason | None = None
@@ -173,26 +232,42 @@ class AssignIn(Request):
 
 
 class UnassignIn(Request):
+    model_config = examples({"reason": "On leave from Monday."})
+
     reason: Reason | None = None
 
 
 class EscalateIn(Request):
+    model_config = examples(
+        {"reason": "The whole site is down.", "team_id": "0198c5c1-0b4e-7a10-8c2d-4f5e6a7b8c9d"}
+    )
+
     reason: Reason
     team_id: UUID | None = None
     assignee_id: UUID | None = None
 
 
 class SnoozeIn(Request):
+    model_config = examples(
+        {"until": "2027-01-08T08:00:00Z"}, {"until": None, "wake_on_reply": True}
+    )
+
     until: AwareDatetime | None = None
     wake_on_reply: bool = True
 
 
 class ReminderIn(Request):
+    model_config = examples(
+        {"at": "2027-01-08T08:00:00Z", "note": "Ask whether the part has come."}
+    )
+
     at: AwareDatetime
     note: Annotated[str, Field(max_length=1000)] = ""
 
 
 class WatchIn(Request):
+    model_config = examples({"user_id": "0198c5c1-1d2f-7b31-9e4a-0a1b2c3d4e5f"})
+
     user_id: UUID | None = Field(default=None, description="Whom; yourself when left out.")
 
 
@@ -201,6 +276,8 @@ LinkKind = Literal["parent", "duplicate", "relates", "follow_up", "problem"]
 
 class LinkIn(Request):
     """`outgoing`: this ticket is the parent, the duplicate, the follow-up, the problem."""
+
+    model_config = examples({"kind": "duplicate", "other": 1042})
 
     kind: LinkKind
     other: Annotated[int, Field(ge=1, le=2**63 - 1)]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.deps import Allowed, EventKey, From, Served, Tx
 from api.routing import Route
-from api.shapes import Request, Shape
+from api.shapes import Request, Shape, examples
 from api.tickets.shapes import TicketOut, ticket_out
 from domain.permissions import Permission, Principal
 from services import merging
@@ -20,6 +20,8 @@ Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 
 class MergeRequest(Request):
+    model_config = examples({"into": 1042})
+
     into: int = Field(gt=0, lt=2**63, description="The ticket that goes on.")
 
 
@@ -29,6 +31,13 @@ class Merged(Shape):
 
 
 class SplitRequest(Request):
+    model_config = examples(
+        {
+            "message_ids": ["0198c5c3-6d7e-7f80-91a2-a3b4c5d6e7f8"],
+            "subject": "And the invoice is wrong, too",
+        }
+    )
+
     message_ids: list[UUID] = Field(min_length=1, max_length=500)
     subject: str | None = Field(default=None, min_length=1, max_length=500)
 
@@ -38,7 +47,7 @@ class Split(Shape):
     created: TicketOut
 
 
-@router.post("/{number}/merge")
+@router.post("/{number}/merge", summary="Merge into another ticket")
 async def merge_ticket(
     number: Number, asked: MergeRequest, caller: Merger, served: Served, work: Tx, origin: From,
     key: EventKey,
@@ -54,7 +63,7 @@ async def merge_ticket(
     )
 
 
-@router.post("/{number}/unmerge")
+@router.post("/{number}/unmerge", summary="Take a merge back")
 async def unmerge_ticket(
     number: Number, caller: Merger, served: Served, work: Tx, origin: From, key: EventKey
 ) -> Merged:
@@ -68,7 +77,7 @@ async def unmerge_ticket(
     )
 
 
-@router.post("/{number}/split", status_code=201)
+@router.post("/{number}/split", status_code=201, summary="Split messages off into a new ticket")
 async def split_ticket(
     number: Number, asked: SplitRequest, caller: Merger, served: Served, work: Tx, origin: From,
     key: EventKey,

@@ -145,7 +145,7 @@ def _word(value: str) -> str | None:
     return None if value == "none" else str(value)
 
 
-@router.get("/tickets")
+@router.get("/tickets", summary="Tickets")
 async def list_tickets(
     asked: Annotated[Listing, Query()], work: Tx, caller: Viewer, views: Reading
 ) -> Page[TicketOut]:
@@ -163,7 +163,7 @@ async def list_tickets(
     return _page(page)
 
 
-@router.get("/tickets/counts")
+@router.get("/tickets/counts", summary="How many tickets")
 async def count_tickets(work: Tx, caller: Viewer, views: Reading) -> CountsOut:
     """How many tickets there are of each category; active ones that are the caller's, nobody's,
     or past a promise."""
@@ -176,7 +176,11 @@ async def count_tickets(work: Tx, caller: Viewer, views: Reading) -> CountsOut:
     )
 
 
-@router.get("/tickets/{number}", responses={304: {"description": "Nothing has changed."}})
+@router.get(
+    "/tickets/{number}",
+    summary="One ticket",
+    responses={304: {"description": "Nothing has changed."}},
+)
 async def read_ticket(
     number: Number,
     response: Response,
@@ -216,7 +220,7 @@ async def read_ticket(
     )
 
 
-@router.get("/tickets/{number}/messages")
+@router.get("/tickets/{number}/messages", summary="The conversation")
 async def list_messages(
     number: Number,
     work: Tx,
@@ -232,7 +236,7 @@ async def list_messages(
     )
 
 
-@router.get("/tickets/{number}/events")
+@router.get("/tickets/{number}/events", summary="The timeline")
 async def list_events(
     number: Number,
     work: Tx,
@@ -248,7 +252,7 @@ async def list_events(
     )
 
 
-@router.get("/tickets/{number}/workflow")
+@router.get("/tickets/{number}/workflow", summary="What drives a ticket")
 async def read_workflow(
     number: Number, served: Served, caller: Viewer, views: Reading
 ) -> WorkflowOut:
@@ -267,7 +271,7 @@ async def read_workflow(
     )
 
 
-@router.get("/customers/{customer_id}/tickets")
+@router.get("/customers/{customer_id}/tickets", summary="Tickets of a customer")
 async def list_customer_tickets(
     customer_id: UUID,
     work: Tx,

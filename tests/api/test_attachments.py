@@ -80,9 +80,7 @@ async def test_a_file_goes_with_the_answer_that_names_it_and_comes_back_whole(
     assert (again.status_code, again.json()["errors"][0]["pointer"]) == (422, "/attachments/0")
 
 
-async def test_only_who_uploaded_a_file_attaches_it(
-    client: Client, make_house: MakeHouse
-) -> None:
+async def test_only_who_uploaded_a_file_attaches_it(client: Client, make_house: MakeHouse) -> None:
     house, foreign = await make_house(), await make_house()
     file = (await upload(client, house.agent)).json()
     body = {"text": "Mine?", "attachments": [file["id"]]}
@@ -249,9 +247,7 @@ async def test_bytes_that_are_gone_answer_404(client: Client, house: House, plac
         ("<math><mtext><style><img src=x onerror=y></style></mtext></math>", None),
     ],
 )
-def test_html_keeps_words_and_loses_what_runs_loads_or_styles(
-    html: str, clean: str | None
-) -> None:
+def test_html_keeps_words_and_loses_what_runs_loads_or_styles(html: str, clean: str | None) -> None:
     assert sanitised(html) == clean
 
 

@@ -127,9 +127,7 @@ async def test_changes_are_told_with_before_and_after(
     }  # fmt: skip
     cleared = await client.patch(where, json={"organization_id": None}, headers=house.agent)
     assert cleared.json()["organization_id"] is None
-    assert (
-        await client.patch(where, json={"name": None}, headers=house.agent)
-    ).status_code == 422
+    assert (await client.patch(where, json={"name": None}, headers=house.agent)).status_code == 422
 
 
 async def test_names_and_domains_of_organizations_are_theirs_alone(
@@ -138,9 +136,7 @@ async def test_names_and_domains_of_organizations_are_theirs_alone(
     acme = await made(client, house, ORGANIZATIONS, name="Acme", domains=["acme.example.org"])
     zeta = await made(client, house, ORGANIZATIONS, name="Zeta")
     for body in ({"name": "Acme"}, {"domains": ["acme.example.org"]}):
-        answer = await client.patch(
-            f"{ORGANIZATIONS}/{zeta['id']}", json=body, headers=house.agent
-        )
+        answer = await client.patch(f"{ORGANIZATIONS}/{zeta['id']}", json=body, headers=house.agent)
         assert answer.status_code == 409
     own = await client.patch(
         f"{ORGANIZATIONS}/{acme['id']}",
@@ -192,6 +188,4 @@ async def test_viewers_look_and_strangers_see_nothing(
             answer = await client.request(method, where, json=body, headers=foreign.agent)
             assert answer.status_code == 404
     belongs = {"name": "X", "organization_id": acme["id"]}
-    assert (
-        await client.post(CUSTOMERS, json=belongs, headers=foreign.agent)
-    ).status_code == 404
+    assert (await client.post(CUSTOMERS, json=belongs, headers=foreign.agent)).status_code == 404

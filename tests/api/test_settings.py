@@ -17,9 +17,7 @@ OFFICE = {
 }
 ALWAYS = {
     "timezone": "UTC",
-    "weekly": {
-        d: [["00:00", "24:00"]] for d in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    },
+    "weekly": {d: [["00:00", "24:00"]] for d in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")},
 }
 
 
@@ -53,18 +51,14 @@ async def test_a_new_status_is_in_force_with_the_next_request(client: Client, ho
 
 
 async def test_the_last_active_status_of_a_category_stays(client: Client, house: House) -> None:
-    refused = await ask(
-        client, house, "PATCH", "/statuses/pending", {"active": False}, want=409
-    )
+    refused = await ask(client, house, "PATCH", "/statuses/pending", {"active": False}, want=409)
     assert refused["code"] == "last_of_category"
     await ask(
         client, house, "POST", "/statuses", {"name": "Later", "category": "pending"}, want=201
     )
     await ask(client, house, "PATCH", "/statuses/pending", {"active": False})
     made = await ticket(client, house)
-    await ask(
-        client, house, "PATCH", f"/tickets/{made['number']}", {"status": "pending"}, want=422
-    )
+    await ask(client, house, "PATCH", f"/tickets/{made['number']}", {"status": "pending"}, want=422)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +93,7 @@ async def test_what_cannot_be_is_refused(
 
 async def test_transitions_and_required_fields_bind_agents(client: Client, house: House) -> None:
     await ask(client, house, "POST", "/fields", {"label": "Root cause", "kind": "text"}, want=201)
-    await ask(
-        client, house, "PATCH", "/statuses/resolved", {"required_fields": ["root_cause"]}
-    )
+    await ask(client, house, "PATCH", "/statuses/resolved", {"required_fields": ["root_cause"]})
     await ask(client, house, "PATCH", "/statuses/new", {"transitions": ["resolved"]})
     made = await ticket(client, house)
     where = f"/tickets/{made['number']}"
@@ -111,7 +103,7 @@ async def test_transitions_and_required_fields_bind_agents(client: Client, house
     await ask(client, house, "PATCH", where, {"status": "resolved"}, want=422)
     body = {"status": "resolved", "fields": {"root_cause": "dust"}}
     assert (await ask(client, house, "PATCH", where, body))["category"] == "resolved"
-    assert (await ask(client, house, "PATCH", "/fields/root_cause", {"active": False}, want=409))
+    assert await ask(client, house, "PATCH", "/fields/root_cause", {"active": False}, want=409)
 
 
 async def test_order_decides_which_status_rules_use(client: Client, house: House) -> None:
@@ -165,9 +157,7 @@ async def test_policies_and_calendars_are_kept_by_version(
     # The open ticket is timed anew at its next event, not in the request that changed the policy.
     read = await ask(client, house, "GET", f"/tickets/{first['number']}")
     assert read["sla"]["first_reply_due_at"] == first["sla"]["first_reply_due_at"]  # type: ignore[index]
-    touched = await ask(
-        client, house, "PATCH", f"/tickets/{first['number']}", {"add_tags": ["x"]}
-    )
+    touched = await ask(client, house, "PATCH", f"/tickets/{first['number']}", {"add_tags": ["x"]})
     assert touched["sla"]["first_reply_due_at"] < first["sla"]["first_reply_due_at"]  # type: ignore[index]
 
     await ask(
@@ -225,9 +215,7 @@ async def test_policies_are_put_in_order(client: Client, house: House) -> None:
         )["id"]
         for name in ("A", "B")
     ]  # fmt: skip
-    answer = await client.put(
-        f"{API}/policies/order", json={"ids": ids[::-1]}, headers=house.admin
-    )
+    answer = await client.put(f"{API}/policies/order", json={"ids": ids[::-1]}, headers=house.admin)
     assert [p["name"] for p in answer.json()] == ["B", "A"]
 
 
@@ -264,6 +252,4 @@ async def test_who_may_look_and_who_may_change(
     foreign = await make_house()
     where = f"{API}/calendars/{calendar['id']}"
     assert (await client.get(where, headers=foreign.admin)).status_code == 404
-    assert (
-        await client.patch(where, json={"name": "X"}, headers=foreign.admin)
-    ).status_code == 404
+    assert (await client.patch(where, json={"name": "X"}, headers=foreign.admin)).status_code == 404

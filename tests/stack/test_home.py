@@ -75,6 +75,7 @@ def test_a_busy_port_is_replaced_and_the_replacement_remembered() -> None:
         assert given_up == busy
         assert port != busy
         assert is_free(port)
+    ports.release()
     # Free again, but the desk's addresses should not change without need.
     assert Ports(ports.remembered).take("postgres", busy) == (port, None)
 
@@ -84,3 +85,13 @@ def test_no_port_is_handed_out_twice() -> None:
     first, _ = ports.take("one", 15432)
     second, _ = ports.take("two", 15432)
     assert first != second
+
+
+def test_two_desks_that_start_together_are_handed_different_ports() -> None:
+    first, second = Ports({}), Ports({})
+    port, _ = first.take("api", 15433)
+    # Nobody listens yet, and the port is taken all the same.
+    assert is_free(port)
+    assert second.take("api", port)[0] != port
+    first.release()
+    assert Ports({}).take("api", port)[0] == port
