@@ -144,7 +144,9 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             send_link=_link_sender(settings),
         )
         workflows = Facade(
-            settings.temporal_address, settings.temporal_namespace, ui_url=settings.temporal_ui_url,
+            settings.temporal_address,
+            settings.temporal_namespace,
+            ui_url=settings.temporal_ui_url,
             tls=settings.temporal_tls,
             api_key=(
                 settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None

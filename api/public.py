@@ -18,8 +18,8 @@ from pydantic import EmailStr, Field, model_validator
 
 from api.attachments import A_FILE, AttachmentOut, chunks_of, sent
 from api.deps import Allowed, EventKey, From, Served, Tx
-from api.resources import Resources
 from api.problems import also
+from api.resources import Resources
 from api.routing import Route
 from api.shapes import Request, Shape, examples
 from domain.errors import Invalid, NotFound

@@ -84,9 +84,7 @@ def watchers_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     )
 
 
-def surroundings(
-    tenant_id: uuid.UUID, numbers: Iterable[int], keys: Iterable[str]
-) -> Statement:
+def surroundings(tenant_id: uuid.UUID, numbers: Iterable[int], keys: Iterable[str]) -> Statement:
     """One row with what events are decided by beside their tickets.
 
     `applied` are those of the keys that events have already; `mails` says by ticket id where a
@@ -162,8 +160,7 @@ def _joined(statements: tuple[str, ...]) -> str:
 
 
 _INSERT_TICKET = (
-    f"insert into tickets (tenant_id, {_COLUMNS})"
-    f" values ({', '.join(['%s'] * (1 + len(_NAMES)))})"
+    f"insert into tickets (tenant_id, {_COLUMNS}) values ({', '.join(['%s'] * (1 + len(_NAMES)))})"
 )
 
 

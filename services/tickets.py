@@ -238,18 +238,14 @@ class Tickets:
             desk,
             now=moment,
         )
-        address = (
-            {decision.ticket.id: who.value} if who is not None and who.kind == "email" else {}
-        )
+        address = {decision.ticket.id: who.value} if who is not None and who.kind == "email" else {}
         audit = (
             [self._audit(tenant, decision.ticket, decision.entries[0], caller, origin, moment)]
             if caller is not None
             else []
         )
         work.defer(
-            *self._rows(
-                desk, decision, moment=moment, addresses=address, fresh=True, beside=audit
-            )
+            *self._rows(desk, decision, moment=moment, addresses=address, fresh=True, beside=audit)
         )
         work.wake_relay()
         return Outcome(decision.ticket, decision.entries, True, decision.clocks, decision)
@@ -305,9 +301,7 @@ class Tickets:
         elif before is not None:
             written.append(ledger.update_ticket(tenant, before, ticket))
         written += ledger.insert_events(tenant, ticket.id, decision.entries, recorded_at=moment)
-        written += ledger.insert_messages(
-            tenant, ticket.id, decision.messages, origin_id=origin_id
-        )
+        written += ledger.insert_messages(tenant, ticket.id, decision.messages, origin_id=origin_id)
         written += ledger.insert_notices(
             tenant, ticket.id, [(new_id(), n) for n in decision.notices], at=moment
         )

@@ -49,9 +49,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
         "TEMPORAL_ADDRESS": "127.0.0.1:1",
     }
     home = Home(tmp_path_factory.mktemp("postgres") / "home")
-    async with Desk(
-        home, environment={**os.environ, **elsewhere}, programs=lambda _: ()
-    ) as desk:
+    async with Desk(home, environment={**os.environ, **elsewhere}, programs=lambda _: ()) as desk:
         await desk.start_servers()
         assert desk.superuser_url is not None
         yield desk.superuser_url
@@ -130,5 +128,3 @@ def make_tenant(database: Database) -> MakeTenant:
 @pytest.fixture
 async def tenant(make_tenant: MakeTenant) -> uuid.UUID:
     return await make_tenant()
-
-

@@ -158,9 +158,7 @@ async def happens(
     async with database.transaction(tenant) as work:
         [outcome] = await tickets.handle(
             work,
-            TicketStep(
-                number, Event(key=key or str(uuid.uuid4()), actor=actor, payload=payload)
-            ),
+            TicketStep(number, Event(key=key or str(uuid.uuid4()), actor=actor, payload=payload)),
             now=now,
         )
     return outcome.ticket

@@ -253,7 +253,7 @@ class TestIndex:
             await index.count(TENANT)
         server.start()
         async with asyncio.timeout(20):
-            while await index.count(TENANT) < 5:  # noqa: ASYNC110 - the server tells nobody
+            while await index.count(TENANT) < 5:
                 await asyncio.sleep(0.05)
         assert await index.count(TENANT) == 5
         await index.close()

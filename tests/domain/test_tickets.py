@@ -275,9 +275,7 @@ def test_a_ticket_that_arrived_earlier_dates_from_then() -> None:
     [({"nothing": 1}, "/fields/nothing"), ({"serial": "abc"}, "/fields/serial"),
      ({"plan": "gold"}, "/fields/plan")],
 )  # fmt: skip
-def test_fields_that_do_not_fit_are_refused_by_name(
-    given: dict[str, object], pointer: str
-) -> None:
+def test_fields_that_do_not_fit_are_refused_by_name(given: dict[str, object], pointer: str) -> None:
     with pytest.raises(Invalid) as refusal:
         Life(actor=USER, fields=given)
     assert list(refusal.value.fields) == [pointer]

@@ -139,9 +139,7 @@ async def test_a_customers_answer_reopens_a_pending_ticket_and_everybody_hears_o
     assert reopened["category"] == "open"
 
     # Whoever had read less than that is told before the second answer goes out.
-    stale = await agent.post(
-        f"{path}/replies", json={"text": "Any news?", "seen": replied["seq"]}
-    )
+    stale = await agent.post(f"{path}/replies", json={"text": "Any news?", "seen": replied["seq"]})
     assert (stale.status_code, stale.json()["code"]) == (409, "newer_message")
 
     # Resolved, its clocks stop; the timeline tells all of it without a gap.

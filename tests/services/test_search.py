@@ -259,7 +259,7 @@ class TestWithTheIndex:
         assert (await search.search(database, caller, "volcano")).degraded  # looked at a moment ago
         now[0] += 3.5
         await search.search(database, caller, "volcano")  # has it looked at, and does not wait
-        while search._checks:  # noqa: ASYNC110 - nobody else waits for it
+        while search._checks:
             await asyncio.sleep(0.01)
         assert not (await search.search(database, caller, "volcano")).degraded
 
