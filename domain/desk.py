@@ -30,7 +30,10 @@ class DeskSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     auto_close_after: timedelta | None = Field(
-        default=timedelta(days=28), description="How long a resolved ticket stays open to replies."
+        default=timedelta(days=28),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=3660),
+        description="How long a resolved ticket stays open to replies.",
     )
     reopen_closed: bool = Field(
         default=False, description="Whether a closed ticket may be reopened instead of followed up."

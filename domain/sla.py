@@ -133,7 +133,7 @@ class Step(_Frozen):
 
     id: str = Field(min_length=1, max_length=64)
     metric: Metric
-    offset: timedelta
+    offset: Annotated[timedelta, Field(ge=-timedelta(days=3660), le=timedelta(days=3660))]
     time: Literal["business", "wall"] = "business"
     action: Action
 

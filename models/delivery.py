@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Json, Owned
@@ -94,6 +95,9 @@ class BulkJob(Owned, Base):
 
     created_by: Mapped[uuid.UUID]
     action: Mapped[Json]
+    # What the caller could do when they asked; what they can still do of it when it is done.
+    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    request: Mapped[Json] = mapped_column(server_default="{}")
     state: Mapped[str] = mapped_column(Text)
     total: Mapped[int]
     created_at: Mapped[datetime]

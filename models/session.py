@@ -1,6 +1,7 @@
 """The one way to Postgres: a tenant's transaction. The only commit, the only pipeline."""
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import orjson
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import Executable, Result, text
@@ -144,8 +146,10 @@ class Work:
         self._guard = None
         self._deferred.clear()
         cursors: list[psycopg.AsyncCursor[Row]] = []
+        # One statement in a transaction that has begun is one round trip anyway, and cheaper so.
+        alone = len(queue) == 1 and driver.info.transaction_status is TransactionStatus.INTRANS
         try:
-            async with driver.pipeline():
+            async with contextlib.nullcontext() if alone else driver.pipeline():
                 for sql, parameters in queue:
                     numbered = None if isinstance(parameters, Mapping) else _numbered(sql)
                     cursor = _cursor(driver, numbered=numbered is not None)

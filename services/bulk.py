@@ -1,23 +1,27 @@
 """One change to many tickets: the list is fixed at once, each ticket answers for itself."""
 
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from psycopg.types.json import Jsonb
 
-from domain.errors import Conflict, Invalid, NotFound, Refusal, Unauthenticated
+from domain.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from domain.permissions import Permission, Principal
 from domain.states import Priority, TicketType
 from domain.tickets import Changed, Event, Undone
+from models import ledger
 from models.base import new_id
 from models.session import Database, Row, Work
 from services import audit
 from services.auth import load_principal
 from services.tickets import Origin, Step, Tickets
 from services.views import TicketFilter, Views
+
+logger = logging.getLogger(__name__)
 
 MOST = 1000
 CHUNK = 20
@@ -50,6 +54,17 @@ class BulkChange:
                 given[name] = tuple(given[name])  # type: ignore[arg-type]
         return Changed(**given)  # type: ignore[arg-type]
 
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """What the same change to one ticket would need, and the right to change many."""
+        asked = set(self.values) - {"reason"}
+        needed = [Permission.TICKETS_BULK]
+        if asked & {"team_id", "assignee_id"}:
+            needed.append(Permission.TICKETS_ASSIGN)
+        if asked - {"team_id", "assignee_id"}:
+            needed.append(Permission.TICKETS_CHANGE)
+        return tuple(needed)
+
 
 async def queue(
     work: Work,
@@ -64,12 +79,15 @@ async def queue(
 ) -> Row:
     """The job, committed with its list; its workflow is started by the relay.
 
-    A filter is evaluated once, here: what matches later is not touched. Tickets the caller cannot
-    see are not in the list, whether named or matched.
+    A filter is evaluated once, here: what matches later is not touched. Each ticket is changed with
+    what the caller may do then, and never with more than they could when they asked: a ticket out
+    of their reach is refused when its turn comes.
     """
     if not change.values:
         raise Invalid("Say what to change.", fields={"/change": "is empty"})
     change.changed()
+    for permission in change.permissions:
+        caller.require(permission)
     if wanted is not None:
         page = await views.tickets(work, caller, wanted, now=now, limit=MOST)
         if page.next is not None:
@@ -90,9 +108,18 @@ async def queue(
     tenant = work.tenant_id
     await work.batch(
         (
-            "insert into bulk_jobs (tenant_id, id, created_by, action, state, total, created_at)"
-            " values (%s, %s, %s, %s, 'queued', %s, %s)",
-            (tenant, job_id, caller.id, Jsonb(dict(change.values)), len(chosen), now),
+            "insert into bulk_jobs (tenant_id, id, created_by, action, permissions, request,"
+            " state, total, created_at) values (%s, %s, %s, %s, %s, %s, 'queued', %s, %s)",
+            (
+                tenant,
+                job_id,
+                caller.id,
+                Jsonb(dict(change.values)),
+                sorted(p.value for p in caller.grants),
+                Jsonb(origin.cause),
+                len(chosen),
+                now,
+            ),
         ),
         (
             "insert into bulk_items (tenant_id, job_id, number, state)"
@@ -147,8 +174,8 @@ async def cancel(
     work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Origin, now: datetime
 ) -> Row:
     """What is not done yet will not be done; what is done stays, and can be undone."""
-    row = await job(work, job_id, caller)
     await _locked(work, job_id)
+    row = await job(work, job_id, caller)
     if row["state"] not in ("queued", "running"):
         raise Conflict(f"The job is {row['state']}; there is nothing left to cancel.")
     await work.batch(
@@ -176,8 +203,8 @@ async def cancel(
 
 async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Origin) -> Row:
     """Each ticket the job changed gets its earlier values back, if nobody changed them since."""
-    row = await job(work, job_id, caller)
     await _locked(work, job_id)
+    row = await job(work, job_id, caller)
     if row["state"] not in ("finished", "cancelled"):
         raise Conflict(f"The job is {row['state']}. It can be undone once it has ended.")
     if not row["counts"].get("done"):
@@ -219,7 +246,7 @@ class BulkRunner:
         """Works through the next tickets, each in its own transaction; how the job stands then."""
         async with self._database.transaction(tenant_id) as work:
             row = await work.row(
-                "select state, action, created_by from bulk_jobs"
+                "select state, action, created_by, permissions, request from bulk_jobs"
                 " where tenant_id = :tenant and id = :id for update",
                 {"tenant": tenant_id, "id": job_id},
             )
@@ -248,7 +275,7 @@ class BulkRunner:
                 )
         for item in todo:
             if doing == "done":
-                await self._undo(tenant_id, job_id, item, row["created_by"])
+                await self._undo(tenant_id, job_id, item, row)
             else:
                 await self._apply(tenant_id, job_id, item, row)
         async with self._database.transaction(tenant_id) as work:
@@ -268,7 +295,7 @@ class BulkRunner:
             async with self._database.transaction(tenant_id) as work:
                 if not await _still(work, job_id, number, "queued"):
                     return
-                caller = await load_principal(work, job_row["created_by"])
+                caller = await _asker(work, job_row)
                 [outcome] = await self._tickets.handle(
                     work,
                     Step(
@@ -277,12 +304,12 @@ class BulkRunner:
                             key=f"bulk/{job_id}/{number}",
                             actor=caller.actor,
                             payload=change.changed(),
-                            cause={"bulk": str(job_id)},
+                            cause={**job_row["request"], "bulk": str(job_id)},
                         ),
-                        Permission.TICKETS_BULK,
+                        change.permissions,
                     ),
                     caller=caller,
-                    origin=Origin(auth_method="bulk"),
+                    origin=_from(job_row),
                 )
                 own = [e for e in outcome.entries if e.key == f"bulk/{job_id}/{number}"]
                 if own:
@@ -290,20 +317,21 @@ class BulkRunner:
                     await _settle(work, job_id, number, "done", seq=own[0].seq, before=before)
                 else:
                     await _settle(work, job_id, number, "unchanged")
-        except (Refusal, Unauthenticated) as refusal:
+        except Unavailable:
+            raise  # nothing was done; the chunk is tried again
+        except Exception as error:
+            code, detail = _why(error)
             async with self._database.transaction(tenant_id) as work:
-                await _settle(
-                    work, job_id, number, "refused", code=refusal.code, detail=refusal.detail
-                )
+                await _settle(work, job_id, number, "refused", code=code, detail=detail)
 
-    async def _undo(
-        self, tenant_id: uuid.UUID, job_id: uuid.UUID, item: Row, user_id: uuid.UUID
-    ) -> None:
+    async def _undo(self, tenant_id: uuid.UUID, job_id: uuid.UUID, item: Row, job_row: Row) -> None:
         number, before = item["number"], item["before"] or {}
         try:
             async with self._database.transaction(tenant_id) as work:
                 if not await _still(work, job_id, number, "done"):
                     return
+                # Locked first: what is put back must not overwrite what comes in between.
+                await work.batch(ledger.lock_tickets(tenant_id, [number]))
                 touched = await _touched_since(work, number, item["seq"])
                 both = sorted(set(before) & touched)
                 if both:
@@ -316,7 +344,7 @@ class BulkRunner:
                         detail=f"Somebody has changed {', '.join(both)} since.",
                     )
                     return
-                caller = await load_principal(work, user_id)
+                caller = await _asker(work, job_row)
                 await self._tickets.handle(
                     work,
                     Step(
@@ -325,19 +353,41 @@ class BulkRunner:
                             key=f"bulk/{job_id}/{number}/undo",
                             actor=caller.actor,
                             payload=Undone(before),
-                            cause={"bulk": str(job_id), "undo": True},
+                            cause={**job_row["request"], "bulk": str(job_id), "undo": True},
                         ),
-                        Permission.TICKETS_BULK,
+                        BulkChange(values=job_row["action"]).permissions,
                     ),
                     caller=caller,
-                    origin=Origin(auth_method="bulk"),
+                    origin=_from(job_row),
                 )
                 await _settle(work, job_id, number, "undone")
-        except (Refusal, Unauthenticated) as refusal:
+        except Unavailable:
+            raise
+        except Exception as error:
+            code, detail = _why(error)
             async with self._database.transaction(tenant_id) as work:
-                await _settle(
-                    work, job_id, number, "kept", code=refusal.code, detail=refusal.detail
-                )
+                await _settle(work, job_id, number, "kept", code=code, detail=detail)
+
+
+async def _asker(work: Work, job_row: Row) -> Principal:
+    """Who asked for the job, with what they may do now of what they could do then."""
+    caller = await load_principal(work, job_row["created_by"])
+    kept = set(job_row["permissions"])
+    grants = {p: scope for p, scope in caller.grants.items() if p.value in kept}
+    return replace(caller, grants=grants)
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """What is told of a ticket that could not be changed; a bug must not hold up the others."""
+    if isinstance(error, Refusal):
+        return error.code, error.detail
+    logger.exception("a bulk change failed", exc_info=error)
+    return "internal", "Something went wrong with this ticket. It was left as it was."
+
+
+def _from(job_row: Row) -> Origin:
+    request = job_row["request"].get("request")
+    return Origin(request_id=str(request) if request else None, auth_method="bulk")
 
 
 def _oversees(caller: Principal) -> bool:

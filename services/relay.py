@@ -111,12 +111,37 @@ class Relay:
             facts = _coalesced(rows)
             if destination.locks_tickets:
                 await _lock_in_order(work, facts)
-            failed = await destination.tell(facts)
+            failed = await self._told(facts)
             await self._forget(work, rows, failed)
         TOLD.labels(destination.name).inc(len(rows))
         if failed:
             FAILED.labels(destination.name).inc(len(failed))
         return len(rows)
+
+    async def _told(self, facts: Sequence[Fact]) -> dict[UUID, str]:
+        """What could not be told. A fact that breaks the batch holds up itself, not the others."""
+        try:
+            return await self._destination.tell(facts)
+        except (DestinationDown, Unavailable):
+            raise
+        except Exception:
+            if len(facts) > 1:
+                logger.exception("a batch for %s broke; telling one by one", self._destination.name)
+        failed: dict[UUID, str] = {}
+        for fact in facts:
+            try:
+                failed |= await self._destination.tell([fact])
+            except (DestinationDown, Unavailable):
+                raise
+            except Exception as error:
+                logger.exception(
+                    "ticket %s of %s cannot be told to %s",
+                    fact.number,
+                    fact.slug,
+                    self._destination.name,
+                )
+                failed[fact.ticket_id] = f"{type(error).__name__}: {error}"
+        return failed
 
     async def _forget(self, work: Work, rows: list[Row], failed: dict[UUID, str]) -> None:
         kept = [row for row in rows if row["ticket_id"] in failed]

@@ -49,7 +49,8 @@ class Step:
 
     number: int
     event: Event
-    permission: Permission | None = None  # what the caller needs; None: no caller to ask
+    # What the caller needs, all of it; nothing where there is no caller to ask.
+    permission: Permission | tuple[Permission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ class Tickets:
             raise TicketNotFound
         if caller is not None:
             for step in steps:
-                if step.permission is not None:
-                    check(caller, step.permission, tickets[step.number])
+                for permission in _each(step.permission):
+                    check(caller, permission, tickets[step.number])
         moved = await self._redirected(work, steps, tickets)
         if moved is not None:
             return await self.handle(work, *moved, caller=caller, origin=origin, now=now)
@@ -502,6 +503,10 @@ class TicketRequest:
     follows_up: uuid.UUID | None = None
     split_from: uuid.UUID | None = None
     opened_by: Actor | None = None
+
+
+def _each(permission: Permission | tuple[Permission, ...]) -> tuple[Permission, ...]:
+    return permission if isinstance(permission, tuple) else (permission,)
 
 
 def _written_in(event: Event) -> uuid.UUID | None:

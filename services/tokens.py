@@ -5,7 +5,7 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import insert
@@ -20,6 +20,7 @@ RATE_CLASSES = ("standard", "high", "unlimited")
 RateClass = Literal["standard", "high", "unlimited"]
 TokenKind = Literal["personal", "intake"]
 
+FURTHEST = timedelta(days=3660)
 SCOPES = frozenset(p.value for p in Permission if p is not Permission.INTAKE)
 KINDS_OF_SCOPES = frozenset(scope.split(".")[0] for scope in SCOPES)
 
@@ -57,6 +58,8 @@ async def create_token(
         )
     if expires_at is not None and expires_at <= now:
         raise Invalid("That time has passed.", fields={"/expires_at": "is in the past"})
+    if expires_at is not None and expires_at > now + FURTHEST:
+        raise Invalid("That is too far away.", fields={"/expires_at": "lies within ten years"})
     if (kind == "personal") != (user_id is not None):
         raise Invalid("A personal token belongs to a person, an intake key to nobody.")
     if kind == "intake" and scopes:

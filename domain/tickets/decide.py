@@ -63,6 +63,7 @@ REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.R
 # What may still be put right on a closed ticket, for reports; everything else needs a follow-up.
 CHANGEABLE_WHEN_CLOSED = frozenset({"subject", "tags", "priority"})
 MAX_TAGS = 100
+FURTHEST = timedelta(days=3660)
 # What undoing puts back as it was; the status is entered, and the rest follows from it.
 RESTORED = frozenset(
     {
@@ -414,8 +415,8 @@ def _postponed(draft: Draft, wish: Snoozed | Woken | ReminderSet) -> None:
                     "Say when it wakes: a time, the customer's reply, or both.",
                     fields={"/until": "is needed unless wake_on_reply is true"},
                 )
-            if until is not None and until <= draft.now:
-                raise Invalid("The time to wake is past.", fields={"/until": "must lie ahead"})
+            if until is not None:
+                _refuse_far(until, draft.now, "/until", "The time to wake")
             if not draft.category.is_active:
                 raise Conflict(f"Ticket {draft.was.number} is {draft.category}; nothing to snooze.")
             draft.set("snoozed_until", until)
@@ -426,12 +427,20 @@ def _postponed(draft: Draft, wish: Snoozed | Woken | ReminderSet) -> None:
             if draft.changed:
                 draft.record("woken")
         case ReminderSet(at, note):
-            if at is not None and at <= draft.now:
-                raise Invalid("The time of the reminder is past.", fields={"/at": "must lie ahead"})
+            if at is not None:
+                _refuse_far(at, draft.now, "/at", "The time of the reminder")
             draft.set("remind_at", at)
             draft.set("reminder", {"note": note, "by": draft.event.actor.id} if at else None)
             if draft.changed:
                 draft.record("reminder_set" if at else "reminder_cleared")
+
+
+def _refuse_far(at: datetime, now: datetime, pointer: str, what: str) -> None:
+    """Times lie ahead, and within what calendars and databases can hold."""
+    if at <= now:
+        raise Invalid(f"{what} is past.", fields={pointer: "must lie ahead"})
+    if at > now + FURTHEST:
+        raise Invalid(f"{what} is too far away.", fields={pointer: "lies within ten years"})
 
 
 def _related(draft: Draft, link: Linked | Unlinked) -> None:

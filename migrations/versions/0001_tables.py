@@ -49,6 +49,8 @@ def upgrade() -> None:
     op.create_table('bulk_jobs',
     sa.Column('created_by', sa.Uuid(), nullable=False),
     sa.Column('action', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('permissions', postgresql.ARRAY(sa.Text()), nullable=False),
+    sa.Column('request', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False),
     sa.Column('state', sa.Text(), nullable=False),
     sa.Column('total', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
