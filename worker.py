@@ -33,6 +33,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
+from activities.links import LinkActivities
 from activities.maintenance import MaintenanceActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
@@ -47,10 +48,12 @@ from services import audit, relay
 from services.bulk import BulkRunner
 from services.desks import Desks
 from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
+from services.passwords import PasswordLinks
 from services.search import Search
 from services.tickets import Tickets
 from settings import Settings
 from workflows.bulk import BulkWorkflow
+from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
 from workflows.sandbox import strict_sandbox
 from workflows.tickets import TicketWorkflow
@@ -176,11 +179,18 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
         )
     if OUTBOUND in queues:
         mail = sender(p.settings.mail_url, from_address=p.settings.mail_from)
+        links = LinkActivities(
+            p.database,
+            PasswordLinks(
+                p.settings.secret_key.get_secret_value(), public_url=p.settings.public_url
+            ),
+            mail,
+        )
         made.append(
             Worker(
                 p.client,
                 task_queue=OUTBOUND,
-                activities=[DeliveryActivities(p.database, mail).deliver],
+                activities=[DeliveryActivities(p.database, mail).deliver, links.mail_link],
                 max_concurrent_activities=8,
                 graceful_shutdown_timeout=timedelta(seconds=10),
             )
@@ -192,7 +202,7 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             Worker(
                 p.client,
                 task_queue=BATCH,
-                workflows=[ReconcileWorkflow, BulkWorkflow],
+                workflows=[ReconcileWorkflow, BulkWorkflow, LinkWorkflow],
                 activities=[maintenance.reconcile, maintenance.purge, bulk.bulk_chunk],
                 workflow_runner=runner,
                 max_concurrent_activities=4,

@@ -29,6 +29,7 @@ from domain.lifecycle import (
     Attributes,
     BulkRef,
     Change,
+    LinkRef,
     Shown,
     TicketInput,
     TicketRef,
@@ -158,15 +159,22 @@ class TicketWorkflows:
 
     async def start_bulk(self, job: BulkRef) -> None:
         """The job's workflow runs; one that runs already is left alone. Raises TemporalDown."""
+        await self._start("BulkWorkflow", job, summary=f"Bulk change in {job.slug}")
+
+    async def start_link(self, link: LinkRef) -> None:
+        """The link is on its way. Raises TemporalDown."""
+        await self._start("LinkWorkflow", link, summary=f"A link to set a password, {link.slug}")
+
+    async def _start(self, workflow: str, ref: BulkRef | LinkRef, *, summary: str) -> None:
         try:
             await self._client.start_workflow(
-                "BulkWorkflow",
-                job,
-                id=job.workflow_id,
+                workflow,
+                ref,
+                id=ref.workflow_id,
                 task_queue=BATCH,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"Bulk change in {job.slug}",
+                static_summary=summary,
                 rpc_timeout=timedelta(seconds=10),
             )
         except RPCError as error:

@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 
 from adapters.limits import SharedCounter
 from adapters.logs import configure_logging
-from adapters.mail import sender
 from adapters.search import SearchIndex
 from adapters.temporal import Facade
 from api import (
@@ -36,10 +35,8 @@ from api.limits import Limits
 from api.middleware import BodyLimit, Envelope
 from api.resources import Resources
 from api.shapes import Problem
-from domain.mail import MailRefused, MailUnreachable, OutgoingMail
-from models.base import new_id
 from models.session import Database
-from services.auth import Auth, Purpose, SendLink
+from services.auth import Auth
 from services.desks import Desks
 from services.search import Search
 from services.tickets import Tickets
@@ -141,7 +138,6 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             database,
             secret=settings.secret_key.get_secret_value(),
             public_url=settings.public_url,
-            send_link=_link_sender(settings),
         )
         workflows = Facade(
             settings.temporal_address,
@@ -162,27 +158,6 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             workflows=workflows,
             redis=redis,
         )
-
-
-def _link_sender(settings: Settings) -> SendLink:
-    """Mails a link that sets a password. A mail that does not go out is asked for once more."""
-    mail = sender(settings.mail_url, from_address=settings.mail_from)
-
-    async def send(email: str, name: str, link: str, purpose: Purpose) -> None:
-        asked = "somebody asked to set" if purpose == "reset" else "you are invited to choose"
-        message = OutgoingMail(
-            message_id=f"<{new_id().hex}@links.holdfast>",
-            to=email,
-            subject="Set your password",
-            text=f"Hello {name},\n\n{asked} your password. This link works once:\n\n{link}\n\n"
-            "If that was not you, leave it: nothing changes without the link.\n",
-        )
-        try:
-            await mail.send(message)
-        except (MailUnreachable, MailRefused) as error:
-            logger.warning("a link to set a password could not be mailed: %s", error)
-
-    return send
 
 
 def _complete_document(app: FastAPI) -> None:

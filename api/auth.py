@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Header
+from fastapi import APIRouter, Header
 from fastapi import Request as HttpRequest
 from pydantic import EmailStr, Field, SecretStr
 
@@ -203,11 +203,10 @@ async def request_reset(
     request: HttpRequest,
     served: Served,
     origin: From,
-    background: BackgroundTasks,
 ) -> dict[str, str]:
     """Answers the same, as fast, whether anybody has that address."""
     await limits(request).require("login", f"reset:{origin.ip}:{body.email.lower()}")
-    background.add_task(served.auth.send_reset, email=body.email, tenant=body.tenant)
+    await served.auth.send_reset(email=body.email, tenant=body.tenant)
     return {"detail": "If somebody here has that address, a link is on its way."}
 
 

@@ -16,7 +16,7 @@ from api.shapes import Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal, Role
 from services import audit, people
-from services.auth import Purpose
+from services.passwords import Purpose
 from services.tickets import Origin, clock
 
 router = APIRouter(prefix="/api/v1", tags=["people"], route_class=Route)
@@ -143,7 +143,7 @@ async def invite(
         data={"email": body.email.lower(), "role": body.role},
         now=now,
     )
-    link = await served.auth.make_link(work, user_id, purpose="invite")
+    link = await served.auth.make_link(work, user_id, purpose="invite", by_mail=True)
     return Invited(user=User(**await people.user(work, user_id)), link=link)
 
 

@@ -3,6 +3,7 @@
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 Item = TypeVar("Item")
 
@@ -19,7 +20,7 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
-def examples(*bodies: dict[str, object]) -> ConfigDict:
+def examples(*bodies: JsonDict) -> ConfigDict:
     """What a request may look like, for its page in the documentation; all of it is valid."""
     return ConfigDict(json_schema_extra={"examples": [*bodies]})
 

@@ -15,7 +15,8 @@ async def run(place: Place) -> list[Figure]:
     ceiling_seen = await press(Plan((place.nothing(),), CALLERS, 2, 1.0))
     await place.live.desk.take_down("worker")
     targets = (place.bare(), place.creation())
-    alone = await press(Plan(targets, CALLERS, rounds=4, seconds=2.0))
+    beside_each_other = (*targets, place.pooled())
+    alone = await press(Plan(beside_each_other, CALLERS, rounds=4, seconds=1.5))
     bare, create = alone["bare"], alone["create"]
     await place.live.desk.bring_up("worker")
     began = time.monotonic()
@@ -37,6 +38,12 @@ async def run(place: Place) -> list[Figure]:
             1 / 3,
             f"{rate:.0f}/s of {bare_rate:.0f}/s; p50 {p50:.1f} ms of {bare_p50:.1f} ms;"
             f" the client alone can ask {own:.0f}/s",
+        ),
+        Figure(
+            "create.share_of_pooled",
+            rate / median(alone["pooled"].rates),
+            detail=f"of the same INSERT in a transaction through SQLAlchemy's pool:"
+            f" {median(alone['pooled'].rates):.0f}/s",
         ),
         Figure("create.p50", p50 / bare_p50, detail="times the bare endpoint's"),
         Figure(

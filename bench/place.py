@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -72,6 +72,10 @@ class Place:
             "requester": {"email": "c@C@@example.com", "name": "Kim"},
         }
         return Target("bare", self.bare_port, "/bare", body=orjson.dumps(body).decode())
+
+    def pooled(self) -> Target:
+        """The same INSERT, in a transaction through SQLAlchemy's pool."""
+        return replace(self.bare(), name="pooled", path="/pooled")
 
     def creation(self) -> Target:
         body = {

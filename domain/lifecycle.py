@@ -148,6 +148,18 @@ class BulkRef(_Frozen):
         return f"bulk/{self.slug}/{self.job_id}"
 
 
+class LinkRef(_Frozen):
+    """A link that sets a password, by its row: the link itself is a secret."""
+
+    tenant_id: UUID
+    slug: str
+    link_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"link/{self.slug}/{self.link_id}"
+
+
 class BulkProgress(_Frozen):
     """`state` is `running` while there is more to do; else the job's own."""
 

@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jwt
 from argon2 import PasswordHasher
@@ -18,24 +18,21 @@ from sqlalchemy import insert
 from domain.errors import Invalid, NotFound, Unauthenticated
 from domain.permissions import Permission, Principal, Role, grants_of
 from domain.states import Scope
-from models.accounts import LoginSession, PasswordLink
+from models.accounts import LoginSession
 from models.base import new_id
 from models.session import Database, Row, Work
 from services import audit
+from services.passwords import PasswordLinks, Purpose
 from services.tickets import Origin, clock
 from services.tokens import RATE_CLASSES, hashed
 
 ACCESS_LASTS = timedelta(minutes=10)
 SESSION_IDLE = timedelta(days=30)
 SESSION_LASTS = timedelta(days=90)
-RESET_LASTS = timedelta(hours=2)
-INVITE_LASTS = timedelta(days=7)
 CACHE_SECONDS = 5.0
 PASSWORD_MIN, PASSWORD_MAX = 10, 200
 
-Purpose = Literal["reset", "invite"]
 # Told the address, the name, the link and its purpose; delivers it.
-SendLink = Callable[[str, str, str, Purpose], Awaitable[None]]
 
 # 19 MiB and two passes: OWASP's smallest recommendation, so that sign-ins cannot eat the memory.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -113,16 +110,13 @@ class Auth:
         secret: str,
         public_url: str,
         now: Callable[[], datetime] = clock,
-        send_link: SendLink | None = None,
         cache_seconds: float = CACHE_SECONDS,
     ) -> None:
         self._database = database
         # Each use has a key of its own: a link can never pass for an access token.
         self._access_key = hashlib.sha256(b"access\0" + secret.encode()).digest()
-        self._link_key = hashlib.sha256(b"link\0" + secret.encode()).digest()
-        self._public_url = public_url.rstrip("/")
+        self._links = PasswordLinks(secret, public_url=public_url)
         self._now = now
-        self._send_link = send_link
         self._known: TTLCache[bytes, Principal] = TTLCache(50_000, max(cache_seconds, 0.000_1))
         # Hashing is memory and CPU: more at once would only make all of them late.
         self._hashing = asyncio.Semaphore(4)
@@ -430,60 +424,38 @@ class Auth:
                 now=now,
             )
 
-    async def make_link(self, work: Work, user_id: uuid.UUID, *, purpose: Purpose) -> str:
+    async def make_link(
+        self, work: Work, user_id: uuid.UUID, *, purpose: Purpose, by_mail: bool = False
+    ) -> str:
         """A link that lets whoever opens it set that person's password once."""
-        now = self._now()
-        link_id = new_id()
-        expires = now + (INVITE_LASTS if purpose == "invite" else RESET_LASTS)
-        await work.execute(
-            insert(PasswordLink).values(
-                tenant_id=work.tenant_id,
-                id=link_id,
-                user_id=user_id,
-                purpose=purpose,
-                created_at=now,
-                expires_at=expires,
-            )
+        return await self._links.make(
+            work, user_id, purpose=purpose, now=self._now(), by_mail=by_mail
         )
-        token = jwt.encode(
-            {"tid": str(work.tenant_id), "lid": str(link_id), "exp": int(expires.timestamp())},
-            self._link_key,
-            algorithm="HS256",
-        )
-        # Behind the #: no server, proxy or Referer header ever sees it.
-        return f"{self._public_url}/set-password#{token}"
 
     async def send_reset(self, *, email: str, tenant: str | None) -> None:
-        """Sends a reset link to every account with that address; says nothing either way."""
+        """Commits a reset link, to be mailed, for every account with that address.
+
+        Says nothing either way, and takes as long where there is none.
+        """
+        await asyncio.gather(self._queue_resets(email, tenant), asyncio.sleep(0.1))
+
+    async def _queue_resets(self, email: str, tenant: str | None) -> None:
         async with self._database.transaction(None) as work:
             accounts = await work.rows(
                 "select tenant_id, user_id, active from holdfast_login(:email, :slug)",
                 {"email": email, "slug": tenant},
             )
         for account in accounts:
-            if not account["active"]:
-                continue
-            async with self._database.transaction(account["tenant_id"]) as work:
-                link = await self.make_link(work, account["user_id"], purpose="reset")
-                user = await work.row(
-                    "select email, name from users where tenant_id = :tenant and id = :id",
-                    {"tenant": work.tenant_id, "id": account["user_id"]},
-                )
-            if self._send_link is not None and user is not None:
-                await self._send_link(user["email"], user["name"], link, "reset")
+            if account["active"]:
+                async with self._database.transaction(account["tenant_id"]) as work:
+                    await self.make_link(work, account["user_id"], purpose="reset", by_mail=True)
 
     async def accept_link(self, token: str, *, password: str, origin: Origin) -> None:
         """Sets the password a link was made for; all sessions of that person end."""
-        try:
-            claims = jwt.decode(
-                token.rpartition("#")[2],
-                self._link_key,
-                algorithms=["HS256"],
-                options={"verify_exp": False, "require": ["tid", "lid"]},
-            )
-            tenant_id, link_id = uuid.UUID(claims["tid"]), uuid.UUID(claims["lid"])
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
-            raise LinkSpent from error
+        read = self._links.read(token)
+        if read is None:
+            raise LinkSpent
+        tenant_id, link_id = read
         renewed = await hash_password(password)
         now = self._now()
         async with self._database.transaction(tenant_id) as work:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from adapters.search import SearchDown
 from adapters.temporal import TemporalDown, TicketWorkflows
-from domain.lifecycle import BulkRef, Change, TicketRef, attributes_of
+from domain.lifecycle import BulkRef, Change, LinkRef, TicketRef, attributes_of
 from models import ledger
 from models.session import Database
 from services.relay import DestinationDown, Fact
@@ -59,6 +59,13 @@ class WorkflowsDestination:
                     if fact.kind == "bulk":
                         await self._workflows.start_bulk(
                             BulkRef(tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id)
+                        )
+                        return
+                    if fact.kind == "link":
+                        await self._workflows.start_link(
+                            LinkRef(
+                                tenant_id=fact.tenant_id, slug=fact.slug, link_id=fact.ticket_id
+                            )
                         )
                         return
                     await self._workflows.wake(

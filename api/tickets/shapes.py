@@ -30,6 +30,17 @@ class SlaOut(Shape):
     breached_at: datetime | None
 
 
+class EscalationOut(Shape):
+    """The newest time somebody asked for help; `level` counts them."""
+
+    level: int
+    reason: str
+    by: UUID | None
+    team_id: UUID | None
+    assignee_id: UUID | None
+    at: datetime
+
+
 class TicketOut(Shape):
     """A ticket as lists and answers to actions show it. `seq` is its version."""
 
@@ -66,7 +77,7 @@ class TicketOut(Shape):
     snoozed: str | None
     remind_at: datetime | None
     auto_close_at: datetime | None
-    escalation: dict[str, object] | None
+    escalation: EscalationOut | None
     sla: SlaOut
     triage: str
     topic: str | None
@@ -119,7 +130,7 @@ def ticket_out(
         snoozed=ticket.snoozed,
         remind_at=ticket.remind_at,
         auto_close_at=ticket.auto_close_at,
-        escalation=dict(ticket.escalation) if ticket.escalation else None,
+        escalation=EscalationOut(**dict(ticket.escalation)) if ticket.escalation else None,
         sla=SlaOut(
             next_due_at=ticket.next_due_at,
             first_reply_due_at=ticket.first_reply_due_at,
