@@ -16,7 +16,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from pydantic import SecretStr
 from redis.asyncio import Redis
 from temporalio.client import (
     Client,
@@ -41,7 +40,7 @@ from adapters.classifier import Classifier
 from adapters.logs import configure_logging
 from adapters.mail import sender
 from adapters.search import SearchIndex
-from adapters.temporal import TicketWorkflows, connect, missing_attributes
+from adapters.temporal import TicketWorkflows, connect_from, missing_attributes
 from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS
 from models.session import Database
 from services import audit, relay
@@ -126,20 +125,10 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
 async def _connected(settings: Settings) -> Client:
     while True:
         try:
-            return await connect(
-                settings.temporal_address,
-                settings.temporal_namespace,
-                patient=True,
-                tls=settings.temporal_tls,
-                api_key=_secret(settings.temporal_api_key),
-            )
+            return await connect_from(settings, patient=True)
         except (RPCError, RuntimeError) as error:
             logger.warning("Temporal does not answer yet: %s", error)
             await asyncio.sleep(1.0)
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
 
 
 async def _attributes_usable(settings: Settings, client: Client) -> bool:
@@ -330,7 +319,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = Settings()
     configure_logging(settings)
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr=settings.api_host)
+        try:
+            start_http_server(settings.metrics_port, addr=settings.api_host)
+        except OSError as error:  # tickets matter more than what is counted about them
+            logger.error("metrics cannot be served on port %s: %s", settings.metrics_port, error)
 
     async def until_signalled() -> None:
         stop = asyncio.Event()

@@ -7,6 +7,7 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.tickets import bind
 from domain.lifecycle import EffectInput, EffectResult
 from domain.mail import MailRefused, MailUnreachable, OutgoingMail
 from models import ledger
@@ -28,6 +29,7 @@ class DeliveryActivities:
     @activity.defn
     async def deliver(self, asked: EffectInput) -> EffectResult:
         """The state the delivery has reached. Raises, to be tried again, where it was not taken."""
+        bind(asked.ticket, asked.trace)
         tenant, delivery_id = asked.ticket.tenant_id, UUID(asked.effect.id)
         row = await self._take(tenant, delivery_id)
         if row is None:

@@ -1,8 +1,11 @@
 """Keeping projections true: what fell out of step with Postgres is told again."""
 
+from collections.abc import Callable, Set
+
 from temporalio import activity
 
 from adapters.temporal import TicketWorkflows
+from domain.lifecycle import ticket_workflow_id
 from models.session import Database, Row
 from services import relay
 
@@ -20,20 +23,8 @@ class MaintenanceActivities:
         """How many open tickets had no run or an unnoticed deadline; each is told again."""
         await relay.restart_bulk(self._database)
         running = await self._workflows.running()
-
-        async def astray(rows: list[Row]) -> list[Row]:
-            activity.heartbeat()
-            return [
-                row
-                for row in rows
-                if row["overdue"] or f"ticket/{row['slug']}/{row['number']}" not in running
-            ]
-
-        return await relay.rewrite_outbox(
-            self._database,
-            "workflows",
-            only_overdue_by_seconds=OVERDUE_SECONDS,
-            missing=astray,
+        return await retell_astray(
+            self._database, running, progress=lambda count: activity.heartbeat(count)
         )
 
     @activity.defn
@@ -45,3 +36,26 @@ class MaintenanceActivities:
                 " - interval '2 days' returning 1) select count(*) as n from old"
             )
         return int(rows[0]["n"])
+
+
+async def retell_astray(
+    database: Database, running: Set[str], *, progress: Callable[[int], None]
+) -> int:
+    """Tells again of each open ticket without a run among `running`, or whose deadline passed
+    without an event; how many.
+    """
+
+    async def astray(rows: list[Row]) -> list[Row]:
+        return [
+            row
+            for row in rows
+            if row["overdue"] or ticket_workflow_id(row["slug"], row["number"]) not in running
+        ]
+
+    return await relay.rewrite_outbox(
+        database,
+        "workflows",
+        only_overdue_by_seconds=OVERDUE_SECONDS,
+        missing=astray,
+        progress=progress,
+    )

@@ -1,12 +1,23 @@
 """Bringing a ticket up to the workflow's time, and telling the workflow what that leaves to do."""
 
+from collections.abc import Mapping
+
+import structlog
 from temporalio import activity
 
-from domain.lifecycle import Advance, Effect, TicketState, attributes_of, waits_for
+from domain.lifecycle import Advance, Effect, TicketRef, TicketState, attributes_of, waits_for
 from domain.tickets import SYSTEM, Event, TimeAdvanced
 from models import ledger
 from models.session import Database
 from services.tickets import Step, Tickets
+
+
+def bind(ref: TicketRef, trace: Mapping[str, str]) -> None:
+    """What this activity logs from here on names the ticket and the request behind it.
+
+    Activities run in tasks of their own, each with its own context: nothing has to be unbound.
+    """
+    structlog.contextvars.bind_contextvars(ticket=ref.workflow_id, **trace)
 
 
 class TicketActivities:
@@ -21,6 +32,7 @@ class TicketActivities:
     async def advance(self, asked: Advance) -> TicketState:
         """The ticket after everything that was due by `asked.now` has happened."""
         ref = asked.ticket
+        bind(ref, asked.trace)
         async with self._database.transaction(ref.tenant_id) as work:
             rows, open_deliveries = await work.batch(
                 ledger.read_ticket(ref.tenant_id, ref.number),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.tickets import bind
 from domain.lifecycle import EffectInput, EffectResult
 from domain.tickets import MODEL, Event, Triaged
 from models import ledger
@@ -29,6 +30,7 @@ class TriageActivities:
     async def triage(self, asked: EffectInput) -> EffectResult:
         """Classifies the ticket's first message; applied where nobody has decided meanwhile."""
         ref = asked.ticket
+        bind(ref, asked.trace)
         async with self._database.transaction(ref.tenant_id) as work:
             rows, words = await work.batch(
                 ledger.read_ticket(ref.tenant_id, ref.number),
@@ -53,6 +55,7 @@ class TriageActivities:
                         actor=MODEL,
                         payload=Triaged(verdict),
                         cause={
+                            **asked.trace,
                             "workflow": ref.workflow_id,
                             "run": asked.run_id,
                             "model": verdict.model_version,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
@@ -34,6 +34,9 @@ from domain.lifecycle import (
     TicketInput,
     TicketRef,
 )
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 # What operators search by. Their types are fixed once they are registered.
 SEARCH_ATTRIBUTES: Mapping[str, str] = {
@@ -76,6 +79,22 @@ async def connect(
         api_key=api_key,
         retry_config=None if patient else quick,
         lazy=lazy,
+    )
+
+
+async def connect_from(settings: "Settings", *, patient: bool, lazy: bool = False) -> Client:
+    """A client as the settings say: address, namespace, TLS and key. As `connect` otherwise.
+
+    Every program connects with this, so that none forgets a part of it.
+    """
+    key = settings.temporal_api_key
+    return await connect(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        patient=patient,
+        lazy=lazy,
+        tls=settings.temporal_tls,
+        api_key=(key.get_secret_value() or None) if key else None,
     )
 
 
@@ -195,17 +214,8 @@ class Facade:
     that is away.
     """
 
-    def __init__(
-        self,
-        address: str,
-        namespace: str,
-        *,
-        ui_url: str | None,
-        tls: bool = False,
-        api_key: str | None = None,
-    ) -> None:
-        self._address, self._namespace, self._ui_url = address, namespace, ui_url
-        self._tls, self._api_key = tls, api_key
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
         self._client: Client | None = None
         self._closed_until = 0.0
 
@@ -235,23 +245,17 @@ class Facade:
 
     def link(self, slug: str, number: int) -> str | None:
         """Where an operator sees the ticket's workflow."""
-        if self._ui_url is None:
+        ui_url = self._settings.temporal_ui_url
+        if ui_url is None:
             return None
         return (
-            f"{self._ui_url.rstrip('/')}/namespaces/{self._namespace}/workflows/"
+            f"{ui_url.rstrip('/')}/namespaces/{self._settings.temporal_namespace}/workflows/"
             f"ticket%2F{slug}%2F{number}"
         )
 
     async def _connected(self) -> Client:
         if self._client is None:
-            self._client = await connect(
-                self._address,
-                self._namespace,
-                patient=False,
-                lazy=True,
-                tls=self._tls,
-                api_key=self._api_key,
-            )
+            self._client = await connect_from(self._settings, patient=False, lazy=True)
         return self._client
 
     async def _ask(

@@ -139,15 +139,6 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             secret=settings.secret_key.get_secret_value(),
             public_url=settings.public_url,
         )
-        workflows = Facade(
-            settings.temporal_address,
-            settings.temporal_namespace,
-            ui_url=settings.temporal_ui_url,
-            tls=settings.temporal_tls,
-            api_key=(
-                settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None
-            ),
-        )
         yield Resources(
             settings=settings,
             database=database,
@@ -155,7 +146,7 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             tickets=Tickets(desks),
             auth=auth,
             search=Search(desks, index),
-            workflows=workflows,
+            workflows=Facade(settings),
             redis=redis,
         )
 

@@ -38,6 +38,7 @@ async def origin(request: Request) -> Origin:
     """Where the request came from, as the audit log keeps it."""
     return Origin(
         request_id=getattr(request.state, "request_id", None),
+        correlation_id=getattr(request.state, "correlation_id", None),
         ip=address(request),
     )
 

@@ -60,6 +60,7 @@ class Envelope:
         correlation_id = _sane(given.get("x-correlation-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        state["correlation_id"] = correlation_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         if correlation_id:

@@ -266,7 +266,7 @@ def rebuild_workflows(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the workflow of every open ticket that has none, while the desk is in use."""
+    """Start workflows that are missing, wake those that missed a deadline, while in use."""
     from cli.upkeep import rebuild_workflows
 
     rebuild_workflows(home, everything=everything, as_json=as_json)

@@ -21,6 +21,7 @@ from rich.text import Text
 from cli import logins
 from cli.output import Mistake, answer, answers, line, notes, say, table
 from stack.desk import (
+    WORKER_METRICS,
     Desk,
     environment_of,
     health_of,
@@ -219,6 +220,8 @@ def _report(environment: Mapping[str, str], home: Home) -> dict[str, object]:
         "home": str(home.path),
         "api": api,
         "api_docs": f"{api}/docs",
+        "api_metrics": f"{api}/metrics",
+        "worker_metrics": _worker_metrics(environment.get("HOLDFAST_WORKER_METRICS_PORT")),
         "temporal_ui": environment.get("TEMPORAL_UI_URL"),
         "temporal_address": environment.get("TEMPORAL_ADDRESS"),
         "database_url": environment.get("DATABASE_URL"),
@@ -229,6 +232,10 @@ def _report(environment: Mapping[str, str], home: Home) -> dict[str, object]:
             for w in logins.read(home)
         ],
     }
+
+
+def _worker_metrics(port: str | int | None) -> str | None:
+    return None if port is None else f"http://127.0.0.1:{port}/metrics"
 
 
 def _show(report: Mapping[str, object], *, as_json: bool, attached: bool) -> None:
@@ -242,6 +249,8 @@ def _show(report: Mapping[str, object], *, as_json: bool, attached: bool) -> Non
         ("API", "api"),
         ("Temporal UI", "temporal_ui"),
         ("Temporal", "temporal_address"),
+        ("Metrics of the API", "api_metrics"),
+        ("Metrics of the worker", "worker_metrics"),
         ("Data", "home"),
     ):
         where.add_row(label, f"[bold]{report[name]}[/]" if report[name] else "none")
@@ -327,6 +336,7 @@ def status(path: Path, *, as_json: bool) -> None:
 
 def _services(state: State, wrong: Mapping[str, str | None]) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
+    known = {"api": state.url, "worker": _worker_metrics(state.ports.get(WORKER_METRICS))}
     for name, one in state.services.items():
         problem = wrong.get(name)
         if problem is None and one.origin == "program":
@@ -335,7 +345,7 @@ def _services(state: State, wrong: Mapping[str, str | None]) -> dict[str, dict[s
         found[name] = {
             "state": one.status or one.origin,
             "origin": one.origin,
-            "address": one.address or (state.url if name == "api" else None),
+            "address": one.address or known.get(name),
             "pid": one.process.pid if one.process else None,
             "restarts": one.restarts,
             "problem": problem,

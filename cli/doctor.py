@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 import migrations
-from adapters.temporal import TicketWorkflows, connect, missing_attributes
+from adapters.temporal import TicketWorkflows, connect_from, missing_attributes
 from cli.output import answer, answers, command, notes, table
 from cli.place import api_url, relay_database, settings_of
 from domain.errors import Unavailable
@@ -102,9 +102,7 @@ async def _examine(home: Home, settings: Settings) -> AsyncIterator[Finding]:
     client: Client | None = None
     try:
         async with asyncio.timeout(5):
-            client = await connect(
-                settings.temporal_address, settings.temporal_namespace, patient=False
-            )
+            client = await connect_from(settings, patient=False)
             await client.service_client.check_health()
         yield Finding("temporal", "ok", f"answers at {settings.temporal_address}")
     except (RPCError, RuntimeError, TimeoutError) as error:

@@ -21,7 +21,7 @@ from rich.text import Text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from adapters.temporal import connect
+from adapters.temporal import connect_from
 from cli import seed
 from cli.output import Mistake, answer, command, notes, say, table
 from cli.place import api_url, database, settings_of
@@ -297,9 +297,7 @@ class _Watch:
 
 async def _watch(settings: Settings, opened: Database, slug: str, tally: Tally) -> _Watch:
     try:
-        client = await connect(
-            settings.temporal_address, settings.temporal_namespace, patient=False
-        )
+        client = await connect_from(settings, patient=False)
     except (RPCError, RuntimeError) as error:
         raise Mistake(f"Temporal at {settings.temporal_address} does not answer.") from error
     tenant_id = await find_tenant(opened, slug)

@@ -7,12 +7,11 @@ import typer
 from temporalio.service import RPCError
 
 import migrations
+from activities.maintenance import retell_astray
 from adapters.search import SearchDown, SearchIndex
-from adapters.temporal import TicketWorkflows, connect, register_attributes
+from adapters.temporal import TicketWorkflows, connect_from, register_attributes
 from cli.output import Mistake, answer, answers, command, notes, say, table
 from cli.place import database, relay_database, settings_of
-from domain.lifecycle import ticket_workflow_id
-from models.session import Row
 from services import audit, relay
 from services.desks import Desks
 from services.search import Search
@@ -43,9 +42,7 @@ async def register(settings: Settings) -> list[str]:
     if not settings.search_attributes:
         return []
     try:
-        client = await connect(
-            settings.temporal_address, settings.temporal_namespace, patient=False
-        )
+        client = await connect_from(settings, patient=False)
         return await register_attributes(client)
     except (RPCError, RuntimeError) as error:
         raise Mistake(
@@ -94,29 +91,22 @@ async def verify_audit(home: Path, slug: str | None, *, as_json: bool) -> None:
 
 @command
 async def rebuild_workflows(home: Path, *, everything: bool, as_json: bool) -> None:
-    """Puts tickets without a run into the outbox; the relay starts them."""
+    """Puts tickets without a run, or with an unnoticed deadline, into the outbox of the relay."""
     settings = settings_of(Home(home))
-    client = await connect(settings.temporal_address, settings.temporal_namespace, patient=False)
     try:
-        known = set() if everything else await TicketWorkflows(client).running()
-    except RPCError as error:
+        client = await connect_from(settings, patient=False)
+        known: set[str] = set() if everything else await TicketWorkflows(client).running()
+    except (RPCError, RuntimeError) as error:
         raise Mistake(f"Temporal does not answer: {error}") from error
-
-    async def without_run(rows: list[Row]) -> list[Row]:
-        return [r for r in rows if ticket_workflow_id(r["slug"], r["number"]) not in known]
-
     async with relay_database(settings) as opened:
-        written = await relay.rewrite_outbox(
-            opened,
-            "workflows",
-            missing=without_run,
-            progress=lambda count: say(f"{count} tickets"),
+        written = await retell_astray(
+            opened, known, progress=lambda count: say(f"{count} tickets")
         )
         await relay.restart_bulk(opened)
     if as_json:
         answer({"tickets": written})
     else:
-        say(f"{written} open tickets had no workflow; the relay starts them now.")
+        say(f"The relay tells of {written} open tickets now; their workflows start or look again.")
 
 
 @command

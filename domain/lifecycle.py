@@ -66,6 +66,7 @@ class Change(_Frozen):
     kind: str
     seq: int
     actor: UUID | None = None
+    trace: dict[str, str] = {}  # ids of the request behind it, for logs
 
 
 class Advance(_Frozen):
@@ -73,6 +74,7 @@ class Advance(_Frozen):
     now: datetime
     cursor: int
     run_id: str
+    trace: dict[str, str] = {}
 
 
 class Effect(_Frozen):
@@ -99,6 +101,7 @@ class EffectInput(_Frozen):
     ticket: TicketRef
     effect: Effect
     run_id: str
+    trace: dict[str, str] = {}
 
 
 class EffectResult(_Frozen):

@@ -200,4 +200,6 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[bytes]
     status: Mapped[int]
     body: Mapped[bytes]
+    # Of the headers, those that tell where the thing is and which version was answered.
+    headers: Mapped[Json] = mapped_column(server_default="{}")
     created_at: Mapped[datetime]

@@ -41,6 +41,7 @@ class Outbox(Base):
     kind: Mapped[str] = mapped_column(Text)
     seq: Mapped[int]
     actor_id: Mapped[uuid.UUID | None]
+    trace: Mapped[Json] = mapped_column(server_default="{}")  # ids of the request behind it
     created_at: Mapped[datetime]
     available_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(server_default="0")

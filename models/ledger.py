@@ -277,8 +277,8 @@ def upsert_clocks(
 
 
 _INSERT_OUTBOX = (
-    "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, actor_id,"
-    " created_at, available_at) select d, %s, %s, %s, %s, %s, %s, now(), now()"
+    "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, actor_id, trace,"
+    " created_at, available_at) select d, %s, %s, %s, %s, %s, %s, %s, now(), now()"
     " from unnest(%s::text[]) d"
 )
 
@@ -289,11 +289,22 @@ def insert_outbox(
     kind: str,
     *,
     actor_id: uuid.UUID | None,
+    cause: Mapping[str, object],
     destinations: Iterable[str] = DESTINATIONS,
 ) -> Statement:
+    trace = {name: cause[name] for name in ("request", "correlation") if name in cause}
     return (
         _INSERT_OUTBOX,
-        (tenant_id, ticket.id, ticket.number, kind, ticket.seq, actor_id, list(destinations)),
+        (
+            tenant_id,
+            ticket.id,
+            ticket.number,
+            kind,
+            ticket.seq,
+            actor_id,
+            Jsonb(trace),
+            list(destinations),
+        ),
     )
 
 

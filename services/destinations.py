@@ -70,7 +70,12 @@ class WorkflowsDestination:
                         return
                     await self._workflows.wake(
                         TicketRef(tenant_id=fact.tenant_id, slug=fact.slug, number=fact.number),
-                        Change(kind=fact.kind, seq=fact.seq, actor=fact.actor_id),
+                        Change(
+                            kind=fact.kind,
+                            seq=fact.seq,
+                            actor=fact.actor_id,
+                            trace=dict(fact.trace),
+                        ),
                         attributes=attributes,
                     )
                 except TemporalDown as error:

@@ -1,10 +1,14 @@
 """A POST that is sent twice happens once: its answer is kept with what it did."""
 
 import hashlib
+import hmac
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
+
+from psycopg.types.json import Jsonb
 
 from domain.errors import Conflict, Invalid
 from models.session import Row, Statement, Work
@@ -33,6 +37,7 @@ class Answer:
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class AnsweredBefore(Exception):
@@ -80,7 +85,7 @@ class Attempt:
 
     def _question(self, tenant: uuid.UUID) -> Statement:
         return (
-            "select fingerprint, status, body from idempotency_keys"
+            "select fingerprint, status, body, headers from idempotency_keys"
             " where tenant_id = %s and caller = %s and key = %s",
             (tenant, self.caller, self.key),
         )
@@ -96,11 +101,11 @@ class Attempt:
         [stored] = await work.batch(
             (
                 "insert into idempotency_keys"
-                " (tenant_id, caller, key, fingerprint, status, body, created_at)"
-                " values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing returning status",
+                " (tenant_id, caller, key, fingerprint, status, body, headers, created_at)"
+                " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing returning status",
                 (
                     tenant, self.caller, self.key, self.fingerprint,
-                    answer.status, answer.body, now,
+                    answer.status, answer.body, Jsonb(dict(answer.headers)), now,
                 ),
             )
         )  # fmt: skip
@@ -115,4 +120,15 @@ class Attempt:
     def _answer(self, row: Row) -> Answer:
         if bytes(row["fingerprint"]) != self.fingerprint:
             raise KeyReused
-        return Answer(row["status"], bytes(row["body"]))
+        return Answer(row["status"], bytes(row["body"]), row["headers"])
+
+
+def founded_under(secret: str, caller: str, key: str) -> uuid.UUID:
+    """The id of what has no tenant yet, as it is one: the same for a key that is sent again.
+
+    The server's secret is part of it, so that nobody can choose a key that leads to an id.
+    """
+    name = f"{caller}\0{key}".encode()
+    return uuid.UUID(
+        bytes=hmac.digest(secret.encode(), b"founded\0" + name, "sha256")[:16], version=8
+    )

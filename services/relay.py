@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -42,6 +42,7 @@ class Fact:
     kind: str
     seq: int
     actor_id: UUID | None
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 class Destination(Protocol):
@@ -100,7 +101,8 @@ class Relay:
             [rows] = await work.batch(
                 (
                     "select o.id, o.tenant_id, t.slug, o.ticket_id, o.number, o.kind, o.seq,"
-                    " o.actor_id, o.attempts from outbox o join tenants t on t.id = o.tenant_id"
+                    " o.actor_id, o.trace, o.attempts from outbox o"
+                    " join tenants t on t.id = o.tenant_id"
                     " where o.destination = %s and o.available_at <= now()"
                     " order by o.available_at, o.id limit %s for update of o skip locked",
                     (destination.name, BATCH),
@@ -177,6 +179,7 @@ def _coalesced(rows: list[Row]) -> list[Fact]:
             kind=row["kind"],
             seq=row["seq"],
             actor_id=row["actor_id"],
+            trace=row["trace"],
         )
         for row in newest.values()
     ]

@@ -35,12 +35,14 @@ class Origin:
     """Where a request came from, for the cause of events and for the audit log."""
 
     request_id: str | None = None
+    correlation_id: str | None = None  # the caller's own name for what this is part of
     ip: str | None = None
     auth_method: str | None = None
 
     @property
     def cause(self) -> dict[str, object]:
-        return {"request": self.request_id} if self.request_id else {}
+        names = {"request": self.request_id, "correlation": self.correlation_id}
+        return {name: value for name, value in names.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,7 @@ class Tickets:
                 ticket,
                 decision.entries[-1].type,
                 actor_id=decision.entries[0].actor.id,
+                cause=decision.entries[-1].cause,
             )
         )
         clocks = ledger.upsert_clocks(tenant, ticket.id, decision.changed_clocks)

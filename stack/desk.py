@@ -52,6 +52,8 @@ SERVERS: tuple[type[Server], ...] = (Postgres, Valkey, Typesense, Temporal)
 ROOT = Path(__file__).resolve().parent.parent
 API = "api"
 API_PORT = 8080
+WORKER_METRICS = "worker_metrics"
+WORKER_METRICS_PORT = 9464
 # How often a server may lose its port to another desk that starts at the same time.
 ATTEMPTS = 6
 START_TIMEOUT = timedelta(seconds=90)
@@ -162,7 +164,7 @@ class Desk:
     def environment(self) -> dict[str, str]:
         """The variables of `settings.py` that lead to this desk; known once servers are started."""
         return _environment(
-            self.home, self.secrets, self._servers.values(), self._ports.taken[API], self._outer
+            self.home, self.secrets, self._servers.values(), self._ports.taken, self._outer
         )
 
     async def start_servers(self, progress: Progress | None = None) -> None:
@@ -183,6 +185,7 @@ class Desk:
             self._progress("desk", f"ended {ended} processes that a killed supervisor left behind")
         self._ports = Ports(previous.ports if previous else {})
         self._take_api_port()
+        self._take_metrics_port()
         embedded = [kind for kind in SERVERS if self._is_embedded(kind)]
         self._save()
         try:
@@ -279,6 +282,11 @@ class Desk:
             raise PortBusy(self._wanted_port or 0)
         if busy is not None:
             self._progress(API, f"port {busy} busy, using {port}")
+
+    def _take_metrics_port(self) -> None:
+        host = self._outer.get("HOLDFAST_API_HOST", HOST)
+        usual = int(self._outer.get("HOLDFAST_WORKER_METRICS_PORT") or WORKER_METRICS_PORT)
+        self._ports.take(WORKER_METRICS, usual, host=host)
 
     def _is_embedded(self, kind: type[Server]) -> bool:
         if self._outer.get(kind.outside):
@@ -398,7 +406,7 @@ def environment_of(home: Home, *, environment: Mapping[str, str] | None = None) 
         service = state.services.get(kind.name)
         if service is not None and service.origin == "outside" and not outer.get(kind.outside):
             raise StackError(f"The desk was started with {kind.outside}; set it here as well.")
-    return _environment(home, home.secrets(), _servers(home, state), state.ports[API], outer)
+    return _environment(home, home.secrets(), _servers(home, state), state.ports, outer)
 
 
 def superuser_url_of(home: Home) -> str | None:
@@ -459,13 +467,13 @@ def _environment(
     home: Home,
     secrets: Secrets,
     servers: Iterable[Server],
-    api_port: int,
+    ports: Mapping[str, int],
     outer: Mapping[str, str],
 ) -> dict[str, str]:
     """What the servers say about themselves; for the rest, what the operator set comes first."""
     environment = {
         "HOLDFAST_SECRET_KEY": secrets.holdfast_secret_key,
-        "HOLDFAST_PUBLIC_URL": f"http://{HOST}:{api_port}",
+        "HOLDFAST_PUBLIC_URL": f"http://{HOST}:{ports[API]}",
         "MAIL_URL": home.folder("mail").as_uri(),
     }
     outside = [variable for kind in SERVERS for variable in kind.variables]
@@ -473,7 +481,9 @@ def _environment(
         if outer.get(variable):
             environment[variable] = outer[variable]
     environment["HOLDFAST_HOME"] = str(home.path)
-    environment["HOLDFAST_API_PORT"] = str(api_port)
+    environment["HOLDFAST_API_PORT"] = str(ports[API])
+    if WORKER_METRICS in ports:  # a desk that an older version started has none
+        environment["HOLDFAST_WORKER_METRICS_PORT"] = str(ports[WORKER_METRICS])
     for server in servers:
         environment.update(server.environment())
     return environment

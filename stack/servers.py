@@ -256,6 +256,10 @@ class Temporal(Server):
     def environment(self) -> dict[str, str]:
         return {
             "TEMPORAL_ADDRESS": self.address,
+            # Whatever an operator's shell says of another cluster is not about this one.
+            "TEMPORAL_NAMESPACE": "default",
+            "TEMPORAL_TLS": "false",
+            "TEMPORAL_API_KEY": "",
             "TEMPORAL_UI_URL": f"http://{HOST}:{self.ports['temporal_ui']}",
         }
 

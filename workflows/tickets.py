@@ -45,6 +45,7 @@ class TicketWorkflow:
         self._shown = ticket.shown.attributes
         self._state: TicketState | None = None
         self._dirty = True
+        self._trace: dict[str, str] = {}  # of the change that woke it last
         self._wakes = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_at: datetime | None = None
@@ -71,6 +72,7 @@ class TicketWorkflow:
     def changed(self, change: Change) -> None:
         """Something was committed; delivered at least once, in any order."""
         self._dirty = True
+        self._trace = change.trace
 
     @workflow.query
     def current(self) -> dict[str, object]:
@@ -97,6 +99,7 @@ class TicketWorkflow:
                 now=workflow.now(),
                 cursor=self._cursor,
                 run_id=workflow.info().run_id,
+                trace=self._trace,
             ),
             **options.DATABASE,
         )
@@ -134,7 +137,12 @@ class TicketWorkflow:
                 task.add_done_callback(self._tasks.discard)
 
     async def _effect(self, effect: Effect) -> None:
-        given = EffectInput(ticket=self._ref, effect=effect, run_id=workflow.info().run_id)
+        given = EffectInput(
+            ticket=self._ref,
+            effect=effect,
+            run_id=workflow.info().run_id,
+            trace=self._trace,
+        )
         try:
             if effect.kind == "triage":
                 await workflow.execute_activity_method(

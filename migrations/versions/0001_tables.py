@@ -104,6 +104,7 @@ def upgrade() -> None:
     sa.Column('fingerprint', sa.LargeBinary(), nullable=False),
     sa.Column('status', sa.Integer(), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=False),
+    sa.Column('headers', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_idempotency_keys_tenant_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('tenant_id', 'caller', 'key', name=op.f('pk_idempotency_keys'))
@@ -131,6 +132,7 @@ def upgrade() -> None:
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('seq', sa.Integer(), nullable=False),
     sa.Column('actor_id', sa.Uuid(), nullable=True),
+    sa.Column('trace', postgresql.JSONB(astext_type=sa.Text()), server_default='{}', nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('available_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('attempts', sa.Integer(), server_default='0', nullable=False),
