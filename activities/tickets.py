@@ -3,13 +3,22 @@
 from collections.abc import Mapping
 
 import structlog
+from prometheus_client import Histogram
 from temporalio import activity
 
 from domain.lifecycle import Advance, Effect, TicketRef, TicketState, attributes_of, waits_for
 from domain.tickets import SYSTEM, Event, TimeAdvanced
 from models import ledger
 from models.session import Database
-from services.tickets import Step, Tickets
+from services.tickets import Outcome, Step, Tickets
+
+# From a heartbeat to a weekend on which nothing ran.
+LATENESS = Histogram(
+    "timer_lateness_seconds",
+    "From the moment something came due to its being noticed.",
+    ["kind"],
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 1800, 7200, 86400, 259200),
+)
 
 
 def bind(ref: TicketRef, trace: Mapping[str, str]) -> None:
@@ -33,6 +42,7 @@ class TicketActivities:
         """The ticket after everything that was due by `asked.now` has happened."""
         ref = asked.ticket
         bind(ref, asked.trace)
+        came_due: Outcome | None = None
         async with self._database.transaction(ref.tenant_id) as work:
             rows, open_deliveries = await work.batch(
                 ledger.read_ticket(ref.tenant_id, ref.number),
@@ -49,7 +59,7 @@ class TicketActivities:
                 )
             ticket = ledger.to_ticket(rows[0])
             if ticket.deadline_at is not None and ticket.deadline_at <= asked.now:
-                [outcome] = await self._tickets.handle(
+                [came_due] = await self._tickets.handle(
                     work,
                     Step(
                         ref.number,
@@ -62,7 +72,9 @@ class TicketActivities:
                     ),
                     now=asked.now,
                 )
-                ticket = outcome.ticket
+                ticket = came_due.ticket
+        if came_due is not None:  # committed: what is counted has happened
+            _count(came_due)
         effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in open_deliveries]
         if ticket.triage == "pending" and not ticket.category.is_over:
             effects.append(Effect(kind="triage", id="triage"))
@@ -76,3 +88,10 @@ class TicketActivities:
             effects=tuple(effects),
             attributes=attributes_of(ref.slug, ticket) if self._search_attributes else None,
         )
+
+
+def _count(outcome: Outcome) -> None:
+    """How late each thing was noticed that time brought."""
+    recorded = outcome.ticket.updated_at
+    for entry in outcome.entries:
+        LATENESS.labels(entry.type).observe((recorded - entry.occurred_at).total_seconds())

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
 from temporalio import activity
 
 from activities.tickets import bind
@@ -15,6 +16,13 @@ from services.tickets import Step, Tickets
 
 if TYPE_CHECKING:
     from adapters.classifier import Classifier
+
+
+OUTCOMES = Counter(
+    "triage_total",
+    "Tickets a model was asked about: decided, in part, too late, or it failed.",
+    ["outcome"],
+)
 
 
 class TriageActivities:
@@ -42,9 +50,13 @@ class TriageActivities:
         if ticket.triage != "pending" or ticket.category.is_over:
             return EffectResult(state=ticket.triage)
         body = words[0]["body_text"] if words else ""
-        verdict = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._classifier.classify, ticket.subject, body
-        )
+        try:
+            verdict = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._classifier.classify, ticket.subject, body
+            )
+        except Exception:  # tried again by the workflow; what it was is in its history
+            OUTCOMES.labels("failed").inc()
+            raise
         async with self._database.transaction(ref.tenant_id) as work:
             [outcome] = await self._tickets.handle(
                 work,

@@ -198,11 +198,8 @@ TRIES = 3
 WRONG_TRIES = 2
 THOROUGH_TRIES = 40
 # What is taken away at the end, the others need.
-each_in_order = pytest.mark.parametrize(
-    "operation",
-    sorted(OPERATIONS, key=lambda operation: operation.method == "delete"),
-    ids=str,
-)
+IN_ORDER = sorted(OPERATIONS, key=lambda operation: operation.method == "delete")
+each_in_order = pytest.mark.parametrize("operation", IN_ORDER, ids=str)
 
 
 @dataclass
