@@ -221,8 +221,8 @@ async def sampled(
             {**values, "id": notification},
         )
         await work.execute(
-            "insert into bulk_jobs (tenant_id, id, created_by, action, state, total, created_at)"
-            " values (:t, :id, :u, '{}', 'finished', 0, now())",
+            "insert into bulk_jobs (tenant_id, id, created_by, action, permissions, state, total,"
+            " created_at) values (:t, :id, :u, '{}', '{}', 'finished', 0, now())",
             {**values, "id": job},
         )
     known["job_id"] = str(job)
