@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prometheus_client import Counter
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -15,6 +16,10 @@ from models.session import Database, Row
 
 if TYPE_CHECKING:
     from adapters.mail import MailSender
+
+
+SETTLED = Counter("deliveries_total", "Deliveries that reached their final state.", ["state"])
+_FINAL = frozenset({"sent", "failed", "unknown"})
 
 
 class DeliveryActivities:
@@ -63,7 +68,7 @@ class DeliveryActivities:
 
     async def _take(self, tenant: UUID, delivery_id: UUID) -> Row | None:
         """The delivery, now `sending`; or in the state in which it stays."""
-        now = datetime.now(UTC)
+        now, broke_off = datetime.now(UTC), False
         async with self._database.transaction(tenant) as work:
             [rows] = await work.batch(ledger.lock_delivery(tenant, delivery_id))
             if not rows:
@@ -85,7 +90,10 @@ class DeliveryActivities:
                     )
                 )
                 row["state"] = "unknown"
-            return row
+                broke_off = True
+        if broke_off:
+            SETTLED.labels("unknown").inc()
+        return row
 
     async def _settle(self, tenant: UUID, delivery_id: UUID, state: str, error: str | None) -> None:
         async with self._database.transaction(tenant) as work:
@@ -94,3 +102,5 @@ class DeliveryActivities:
                     tenant, delivery_id, state, error and error[:500], now=datetime.now(UTC)
                 )
             )
+        if state in _FINAL:
+            SETTLED.labels(state).inc()

@@ -69,6 +69,7 @@ class TicketActivities:
                             payload=TimeAdvanced(),
                             cause={"workflow": ref.workflow_id, "run": asked.run_id},
                         ),
+                        awaited=True,
                     ),
                     now=asked.now,
                 )

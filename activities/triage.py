@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = Counter(
     "triage_total",
-    "Tickets a model was asked about: decided, in part, too late, or it failed.",
+    "Tickets a model was asked about, by whether it knew the topic.",
     ["outcome"],
 )
 
@@ -73,6 +73,9 @@ class TriageActivities:
                             "model": verdict.model_version,
                         },
                     ),
+                    awaited=True,
                 ),
             )
+        if outcome.applied:
+            OUTCOMES.labels("unsure" if verdict.topic.abstained else "decided").inc()
         return EffectResult(state=outcome.ticket.triage)

@@ -20,7 +20,8 @@ _COLUMNS = ", ".join(_NAMES)
 _CLOCK_NAMES = tuple(Clock.model_fields)
 _CLOCK_COLUMNS = ", ".join(_CLOCK_NAMES)
 
-DESTINATIONS = ("workflows", "index", "live")
+PROJECTIONS = ("index", "live")
+DESTINATIONS = ("workflows", *PROJECTIONS)
 
 
 def _bind(name: str, value: object) -> object:

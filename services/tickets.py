@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from domain.desk import Desk
-from domain.errors import ChangedMeanwhile, Invalid, TicketNotFound
+from domain.errors import ChangedMeanwhile, Conflict, Invalid, TicketNotFound
 from domain.permissions import Permission, Principal, check
 from domain.sla import Clock
 from domain.states import ActorKind, Category, Channel, Priority, TicketType, Visibility
@@ -53,6 +53,9 @@ class Step:
     event: Event
     # What the caller needs, all of it; nothing where there is no caller to ask.
     permission: Permission | tuple[Permission, ...] = ()
+    # The ticket's own workflow waits for the outcome: it looks by itself and need not be woken.
+    awaited: bool = False
+    seen: int | None = None  # the ticket's seq as whoever asks for this had read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,9 @@ class Tickets:
             if step.event.key in seen:
                 outcomes.append(Outcome(ticket, applied=False, clocks=clocks[ticket.id]))
                 continue
-            await self._refuse_stale(work, ticket, step.event)
+            wished = _wished(step.event)
+            if wished is not None:
+                await self._refuse_stale(work, ticket, step, wished)
             decision = decide(
                 ticket,
                 clocks[ticket.id],
@@ -134,6 +139,8 @@ class Tickets:
                     row["user_id"] for row in watching if row["ticket_id"] == ticket.id
                 ),
             )
+            if wished is None:
+                await self._refuse_stale(work, ticket, step, _decided(decision))
             if decision.follow_up:
                 assert isinstance(step.event.payload, CustomerReplied)
                 statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
@@ -282,6 +289,7 @@ class Tickets:
             before=before,
             origin_id=_written_in(step.event),
             beside=audit,
+            told=ledger.PROJECTIONS if step.awaited else ledger.DESTINATIONS,
         )
 
     def _rows(
@@ -295,6 +303,7 @@ class Tickets:
         origin_id: uuid.UUID | None = None,
         fresh: bool = False,
         beside: Sequence[Statement] = (),
+        told: Sequence[str] = ledger.DESTINATIONS,
     ) -> list[Statement]:
         """What a decision writes: as one statement all that is new, then what depends on order."""
         tenant, ticket = desk.tenant_id, decision.ticket
@@ -329,6 +338,7 @@ class Tickets:
                 decision.entries[-1].type,
                 actor_id=decision.entries[0].actor.id,
                 cause=decision.entries[-1].cause,
+                destinations=told,
             )
         )
         clocks = ledger.upsert_clocks(tenant, ticket.id, decision.changed_clocks)
@@ -397,6 +407,7 @@ class Tickets:
             replace(
                 step,
                 number=moved[step.number][0],
+                seen=None,  # it was of the other ticket
                 event=replace(
                     step.event,
                     cause={**step.event.cause, "written_in": str(moved[step.number][1])},
@@ -407,29 +418,28 @@ class Tickets:
             for step in steps
         ]
 
-    async def _refuse_stale(self, work: Work, ticket: Ticket, event: Event) -> None:
+    async def _refuse_stale(self, work: Work, ticket: Ticket, step: Step, wished: set[str]) -> None:
         """Changes made in ignorance of a newer change to the same property conflict."""
-        change = event.payload
-        if not isinstance(change, Changed) or change.seen is None or change.seen >= ticket.seq:
+        payload, seen = step.event.payload, step.seen
+        if isinstance(payload, Changed) and payload.seen is not None:
+            seen = payload.seen
+        if seen is None or seen == ticket.seq:
             return
+        if seen > ticket.seq:
+            raise NotYet(ticket, seen)
         [rows] = await work.batch(
             (
-                "select seq, changes from events"
+                "select seq, type, changes, data from events"
                 " where tenant_id = %s and ticket_id = %s and seq > %s order by seq",
-                (work.tenant_id, ticket.id, change.seen),
+                (work.tenant_id, ticket.id, seen),
             )
         )
-        meanwhile: dict[str, int] = {}
-        for row in rows:
-            for name, values in row["changes"].items():
-                if name != "fields":
-                    meanwhile[name] = row["seq"]
-                    continue
-                old, new = values
-                for key in {*(old or {}), *(new or {})}:
-                    if (old or {}).get(key) != (new or {}).get(key):
-                        meanwhile[f"fields.{key}"] = row["seq"]
-        both = sorted(asked_properties(change) & set(meanwhile))
+        meanwhile = {
+            name: row["seq"]
+            for row in rows
+            for name in _touched(row["type"], row["changes"], row["data"])
+        }
+        both = sorted(wished & set(meanwhile))
         if both:
             raise ChangedMeanwhile(
                 f"Somebody changed {', '.join(both)} since you read ticket {ticket.number}."
@@ -510,6 +520,48 @@ class TicketRequest:
 
 def _each(permission: Permission | tuple[Permission, ...]) -> tuple[Permission, ...]:
     return permission if isinstance(permission, tuple) else (permission,)
+
+
+class NotYet(Conflict):
+    """A version was named that the ticket has not reached: it was read somewhere else."""
+
+    code = "no_such_version"
+
+    def __init__(self, ticket: Ticket, seen: int) -> None:
+        super().__init__(
+            f"Ticket {ticket.number} is at version {ticket.seq}; there is no {seen} yet."
+            " Read it again, then decide.",
+            fields={"header/If-Match": f"names version {seen}"},
+        )
+
+
+def _wished(event: Event) -> set[str] | None:
+    """The properties that a change names; None for what decides by itself which it changes."""
+    return asked_properties(event.payload) if isinstance(event.payload, Changed) else None
+
+
+def _decided(decision: Decision) -> set[str]:
+    return {
+        name
+        for entry in decision.entries
+        for name in _touched(entry.type, entry.changes, entry.data)
+    }
+
+
+# Kept beside the rest, and not for people to decide about.
+_OWN = frozenset({"policy_id", "policy_version"})
+
+
+def _touched(kind: str, changes: Mapping[str, object], data: Mapping[str, object]) -> set[str]:
+    """The properties an event is about: each custom field and each link by itself."""
+    names = set(changes) - {"fields"} - _OWN
+    pair = changes.get("fields")
+    if isinstance(pair, list):
+        old, new = (value or {} for value in pair)
+        names |= {f"fields.{key}" for key in {*old, *new} if old.get(key) != new.get(key)}
+    if kind in ("linked", "unlinked"):
+        names.add(f"links.{data['kind']}.{data['number']}")
+    return names
 
 
 def _written_in(event: Event) -> uuid.UUID | None:

@@ -167,6 +167,8 @@ class TicketWorkflow:
             workflow.logger.warning("effect given up", extra={"effect": effect.kind})
         finally:
             del self._in_flight[effect.id]
+            if effect.kind == "triage":
+                self._dirty = True  # its verdict may have moved the deadline; nobody else says so
 
     def _show(self, state: TicketState) -> None:
         """A stuck ticket explains itself to whoever looks at it in the Temporal UI."""

@@ -19,17 +19,26 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
+from activities.links import LinkActivities
+from activities.maintenance import MaintenanceActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
 from adapters.temporal import SEARCH_ATTRIBUTES, TicketWorkflows, add_attributes
-from domain.lifecycle import MODELS, OUTBOUND, TICKETS, Change, TicketRef, attributes_of
+from domain.lifecycle import BATCH, MODELS, OUTBOUND, TICKETS, Change, TicketRef, attributes_of
 from domain.mail import OutgoingMail
 from domain.tickets import Ticket
 from domain.triage import Guess, Verdict
 from models.session import Database
+from services.bulk import BulkRunner
 from services.desks import Desks
+from services.passwords import PasswordLinks
 from services.tickets import Tickets
+from tests.conftest import Urls
+from workflows.bulk import BulkWorkflow
+from workflows.links import LinkWorkflow
+from workflows.maintenance import ReconcileWorkflow
 from workflows.sandbox import strict_sandbox
 from workflows.tickets import TicketWorkflow
 
@@ -107,6 +116,7 @@ class Bench:
     tickets: Tickets
     mail: FakeMail
     classifier: FakeClassifier
+    links: PasswordLinks
 
     async def wake(self, tenant: uuid.UUID, ticket: Ticket, kind: str = "test") -> None:
         """What the relay does after each commit."""
@@ -185,12 +195,15 @@ MakeBench = Callable[[Client], AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
-def bench(database: Database) -> MakeBench:
+def bench(database: Database, urls: Urls) -> MakeBench:
     @contextlib.asynccontextmanager
     async def make(client: Client) -> AsyncIterator[Bench]:
         tickets = Tickets(Desks())
         mail, classifier = FakeMail(), FakeClassifier()
+        links = PasswordLinks("only for tests", public_url="https://desk.example")
         executor = ThreadPoolExecutor(1)
+        everything = Database(urls.relay, pool_size=2)
+        maintenance = MaintenanceActivities(everything, TicketWorkflows(client))
         triage = TriageActivities(database, tickets, classifier, executor)  # type: ignore[arg-type]
         async with (
             Worker(
@@ -203,10 +216,28 @@ def bench(database: Database) -> MakeBench:
             ),
             Worker(client, task_queue=MODELS, activities=[triage.triage]),
             Worker(
-                client, task_queue=OUTBOUND, activities=[DeliveryActivities(database, mail).deliver]
+                client,
+                task_queue=OUTBOUND,
+                activities=[
+                    DeliveryActivities(database, mail).deliver,
+                    LinkActivities(database, links, mail).mail_link,
+                ],
+            ),
+            Worker(
+                client,
+                task_queue=BATCH,
+                workflows=[BulkWorkflow, LinkWorkflow, ReconcileWorkflow],
+                activities=[
+                    maintenance.reconcile,
+                    maintenance.purge,
+                    BulkActivities(BulkRunner(database, tickets)).bulk_chunk,
+                ],
+                workflow_runner=strict_sandbox(),
+                graceful_shutdown_timeout=timedelta(seconds=2),
             ),
         ):
-            yield Bench(client, database, tickets, mail, classifier)
+            yield Bench(client, database, tickets, mail, classifier, links)
         executor.shutdown()
+        await everything.close()
 
     return make

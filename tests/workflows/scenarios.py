@@ -1,10 +1,13 @@
-"""Lives of tickets, as they are recorded and replayed."""
+"""Lives of tickets and of jobs, as they are recorded and replayed."""
 
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from adapters.temporal import TicketWorkflows
+from domain.lifecycle import BATCH, BulkRef, LinkRef
 from domain.mail import MailUnreachable
+from domain.permissions import Principal, Role, grants_of
 from domain.sla import Metric, RaisePriority, Step
 from domain.states import Channel, Priority
 from domain.tickets import (
@@ -16,11 +19,20 @@ from domain.tickets import (
     Snoozed,
     Ticket,
 )
+from models.session import Row
+from services import bulk
+from services.bulk import BulkChange, BulkRunner
+from services.desks import Desks
+from services.tickets import Origin
+from services.views import Views
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import Bench
+from workflows.maintenance import ReconcileWorkflow
 
 # Makes a ticket live, and says which one.
 Scenario = Callable[[Bench, uuid.UUID], Awaitable[Ticket]]
+# Makes a job run to its end, and says what its workflow is called.
+Job = Callable[[Bench, uuid.UUID], Awaitable[str]]
 
 
 async def _agent(b: Bench, tenant: uuid.UUID, *, promise: bool = True) -> uuid.UUID:
@@ -124,4 +136,93 @@ SCENARIOS: dict[str, Scenario] = {
     "moved-deadlines": moved_deadlines,
     "mail-server-away": mail_server_away,
     "revived-by-a-late-signal": revived_by_a_late_signal,
+}
+
+
+async def _bulk(b: Bench, tenant: uuid.UUID, *, tickets: int) -> tuple[Principal, Row, BulkRef]:
+    """A job that tags so many tickets, queued by a supervisor."""
+    async with b.database.transaction(tenant) as work:
+        user = await make_agent(work, role="supervisor")
+    caller = Principal(
+        tenant_id=tenant,
+        tenant_slug="t",
+        kind="user",
+        id=user,
+        role=Role.SUPERVISOR,
+        grants=grants_of(Role.SUPERVISOR),
+    )
+    numbers = [(await make_ticket(b.database, b.tickets, tenant)).number for _ in range(tickets)]
+    async with b.database.transaction(tenant) as work:
+        job = await bulk.queue(
+            work, Views(Desks()), caller=caller, numbers=numbers, wanted=None,
+            change=BulkChange(values={"add_tags": ["x"]}), origin=Origin(), now=datetime.now(UTC),
+        )  # fmt: skip
+    return caller, job, BulkRef(tenant_id=tenant, slug="t", job_id=job["id"])
+
+
+async def _ended(b: Bench, workflow_id: str) -> str:
+    return str(await b.client.get_workflow_handle(workflow_id, result_type=str).result())
+
+
+async def bulk_in_chunks(b: Bench, tenant: uuid.UUID) -> str:
+    """More tickets than one chunk holds."""
+    _, _, ref = await _bulk(b, tenant, tickets=2 * bulk.CHUNK + 3)
+    await TicketWorkflows(b.client).start_bulk(ref)
+    assert await _ended(b, ref.workflow_id) == "finished"
+    return ref.workflow_id
+
+
+async def bulk_cancelled(b: Bench, tenant: uuid.UUID) -> str:
+    """Cancelled after its first chunk, before Temporal heard of it."""
+    caller, job, ref = await _bulk(b, tenant, tickets=bulk.CHUNK + 3)
+    await BulkRunner(b.database, b.tickets).chunk(tenant, job["id"], now=datetime.now(UTC))
+    async with b.database.transaction(tenant) as work:
+        await bulk.cancel(work, job["id"], caller, origin=Origin(), now=datetime.now(UTC))
+    await TicketWorkflows(b.client).start_bulk(ref)
+    assert await _ended(b, ref.workflow_id) == "cancelled"
+    return ref.workflow_id
+
+
+async def bulk_taken_back(b: Bench, tenant: uuid.UUID) -> str:
+    """Done, then undone by a second run under the same name."""
+    caller, job, ref = await _bulk(b, tenant, tickets=bulk.CHUNK + 3)
+    await TicketWorkflows(b.client).start_bulk(ref)
+    await _ended(b, ref.workflow_id)
+    async with b.database.transaction(tenant) as work:
+        await bulk.undo(work, job["id"], caller, origin=Origin())
+    await TicketWorkflows(b.client).start_bulk(ref)
+    assert await _ended(b, ref.workflow_id) == "undone"
+    return ref.workflow_id
+
+
+async def reconciled(b: Bench, tenant: uuid.UUID) -> str:
+    """Open tickets that Temporal knows nothing of."""
+    await make_ticket(b.database, b.tickets, tenant)
+    handle = await b.client.start_workflow(
+        ReconcileWorkflow.run, id=f"reconcile/{tenant}", task_queue=BATCH
+    )
+    assert await handle.result() >= 1
+    return handle.id
+
+
+async def link_mailed_late(b: Bench, tenant: uuid.UUID) -> str:
+    """A link to set a password, with the mail server away at first."""
+    async with b.database.transaction(tenant) as work:
+        user = await make_agent(work)
+        await b.links.make(work, user, purpose="reset", now=datetime.now(UTC), by_mail=True)
+        row = await work.row("select id from password_links where user_id = :u", {"u": user})
+    assert row is not None
+    b.mail.errors.append(MailUnreachable("away"))
+    ref = LinkRef(tenant_id=tenant, slug="t", link_id=row["id"])
+    await TicketWorkflows(b.client).start_link(ref)
+    assert await _ended(b, ref.workflow_id) == "sent"
+    return ref.workflow_id
+
+
+JOBS: dict[str, Job] = {
+    "bulk-in-chunks": bulk_in_chunks,
+    "bulk-cancelled": bulk_cancelled,
+    "bulk-taken-back": bulk_taken_back,
+    "reconciled": reconciled,
+    "link-mailed-late": link_mailed_late,
 }

@@ -106,3 +106,22 @@ async def _until_another_run(b: Bench, tenant: object, ticket: object, run_id: s
         while (await b.handle(tenant, ticket).describe()).run_id == run_id:  # type: ignore[arg-type]
             await b.wake(tenant, ticket)  # type: ignore[arg-type]
             await asyncio.sleep(0.02)
+
+
+async def test_what_the_workflow_did_itself_is_not_told_to_it_again(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant()
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        await b.wake(tenant, ticket)
+        await b.settled(tenant, ticket)
+        row = await b.row(tenant, ticket)
+        assert row["triage"] == "done"
+        async with b.database.transaction(tenant) as work:
+            told = await work.rows("select destination, kind, seq from outbox order by id")
+        by_model = [t for t in told if t["seq"] == row["seq"]]
+        assert {t["destination"] for t in by_model} == {"index", "live"}
+        types = await b.event_types(tenant, ticket)
+        assert types.count("WORKFLOW_EXECUTION_SIGNALED") == 1
+        assert (await b.seen(tenant, ticket, seq=row["seq"]))["status"] == "new"  # type: ignore[arg-type]

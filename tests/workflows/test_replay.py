@@ -1,10 +1,13 @@
-"""Histories of tickets that lived before this code replay under it.
+"""Histories of tickets and jobs that lived before this code replay under it.
 
 `HOLDFAST_RECORD=1` (the task `make record`) records each scenario that has no history yet on a real
 server. A history is never recorded anew: it is what tickets that are open today have lived through.
 """
 
+import importlib
+import json
 import os
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,11 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+import workflows
 from tests.conftest import MakeTenant
 from tests.workflows.conftest import MakeBench
-from tests.workflows.scenarios import SCENARIOS
+from tests.workflows.scenarios import JOBS, SCENARIOS
 from workflows.sandbox import strict_sandbox
-from workflows.tickets import TicketWorkflow
 
 pytestmark = pytest.mark.temporal
 
@@ -24,26 +27,47 @@ HISTORIES = Path(__file__).parent.parent / "histories"
 STORED = sorted(HISTORIES.glob("*.json"))
 
 
-@pytest.mark.parametrize("stored", STORED, ids=lambda path: path.stem)
-async def test_a_stored_history_replays(stored: Path) -> None:
-    replayer = Replayer(
-        workflows=[TicketWorkflow],
+def defined() -> list[type]:
+    """Every workflow there is, found by itself."""
+    found: list[type] = []
+    for module in pkgutil.iter_modules(workflows.__path__, "workflows."):
+        for value in vars(importlib.import_module(module.name)).values():
+            own = isinstance(value, type) and value.__module__ == module.name
+            if own and hasattr(value, "__temporal_workflow_definition"):
+                found.append(value)
+    return found
+
+
+def replayer() -> Replayer:
+    return Replayer(
+        workflows=defined(),
         data_converter=pydantic_data_converter,
         workflow_runner=strict_sandbox(),
     )
-    await replayer.replay_workflow(
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda path: path.stem)
+async def test_a_stored_history_replays(stored: Path) -> None:
+    await replayer().replay_workflow(
         WorkflowHistory.from_json(f"ticket/t/{stored.stem}", stored.read_text())
     )
 
 
 def test_there_are_histories_to_replay() -> None:
-    assert {path.stem for path in STORED} >= set(SCENARIOS)
+    assert {path.stem for path in STORED} >= {*SCENARIOS, *JOBS}
+
+
+def test_every_workflow_has_a_history_to_replay() -> None:
+    lived = set()
+    for path in STORED:
+        begun = json.loads(path.read_text())["events"][0]
+        lived.add(begun["workflowExecutionStartedEventAttributes"]["workflowType"]["name"])
+    assert lived >= {workflow.__name__ for workflow in defined()}
+    assert len(defined()) >= 4
 
 
 async def test_a_changed_loop_is_noticed() -> None:
     """A history with its timer taken out is another loop's: the replay must fail."""
-    import json
-
     history = json.loads((HISTORIES / "moved-deadlines.json").read_text())
     for event in history["events"]:
         if event["eventType"] == "EVENT_TYPE_TIMER_STARTED":
@@ -54,34 +78,27 @@ async def test_a_changed_loop_is_noticed() -> None:
                 "workflowTaskCompletedEventId": attributes["workflowTaskCompletedEventId"],
             }
             break
-    replayer = Replayer(
-        workflows=[TicketWorkflow],
-        data_converter=pydantic_data_converter,
-        workflow_runner=strict_sandbox(),
-    )
-    result = await replayer.replay_workflow(
+    result = await replayer().replay_workflow(
         WorkflowHistory.from_json("ticket/t/1", json.dumps(history)), raise_on_replay_failure=False
     )
     assert result.replay_failure is not None
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*SCENARIOS, *JOBS])
 async def test_a_life_lived_now_replays(
     name: str, dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
     async with bench(dev_server) as b:
         tenant = await make_tenant()
-        ticket = await SCENARIOS[name](b, tenant)
-        history = await b.handle(tenant, ticket).fetch_history()
-    replayer = Replayer(
-        workflows=[TicketWorkflow],
-        data_converter=pydantic_data_converter,
-        workflow_runner=strict_sandbox(),
-    )
-    await replayer.replay_workflow(history)
+        if name in JOBS:
+            handle = b.client.get_workflow_handle(await JOBS[name](b, tenant))
+        else:
+            handle = b.handle(tenant, await SCENARIOS[name](b, tenant))
+        history = await handle.fetch_history()
+    await replayer().replay_workflow(history)
     text = history.to_json()
     # Histories are read by operators: no subject, no address, no words.
-    for secret in ("kim@example.com", "It does not work", "Please help", "Words."):
+    for secret in ("kim@example.com", "It does not work", "Please help", "Words.", "desk.example"):
         assert secret not in text
     target = HISTORIES / f"{name}.json"
     if os.environ.get("HOLDFAST_RECORD") and not target.exists():
