@@ -24,6 +24,12 @@ class Invalid(Refusal):
     code = "invalid"
 
 
+class TooLarge(Refusal):
+    """More than is taken."""
+
+    code = "too_large"
+
+
 class NotFound(Refusal):
     """No such thing, or none that the caller may know of."""
 

@@ -314,23 +314,30 @@ def observe(clocks: Sequence[Clock], fact: Fact, terms: Terms | None) -> tuple[C
 def revive(clocks: Sequence[Clock], terms: Terms | None, *, at: datetime) -> tuple[Clock, ...]:
     """The clocks of a ticket that is unmerged: those the merge cancelled run on from their start.
 
-    What came due while they were cancelled counts as of `at`. `observe` is told after this.
+    One that was paused when it was merged has been paused all along. What came due while they were
+    cancelled counts as of `at`. `observe` is told after this.
     """
     return tuple(
-        _planned(
-            clock.model_copy(
-                update={
-                    "stopped_at": None,
-                    "outcome": Outcome.RUNNING,
-                    "cancelled_because": None,
-                    "planned_at": at,
-                }
-            ),
-            terms,
-        )
-        if clock.cancelled_because == "merged"
-        else clock
+        _revived(clock, terms, at=at) if clock.cancelled_because == "merged" else clock
         for clock in clocks
+    )
+
+
+def _revived(clock: Clock, terms: Terms | None, *, at: datetime) -> Clock:
+    pauses = clock.pauses
+    if pauses and pauses[-1].end == clock.stopped_at:
+        pauses = (*pauses[:-1], Pause(start=pauses[-1].start, end=None))
+    return _planned(
+        clock.model_copy(
+            update={
+                "stopped_at": None,
+                "outcome": Outcome.RUNNING,
+                "cancelled_because": None,
+                "planned_at": at,
+                "pauses": pauses,
+            }
+        ),
+        terms,
     )
 
 

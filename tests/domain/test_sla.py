@@ -27,6 +27,7 @@ from domain.sla import (
     fire,
     next_moment,
     observe,
+    revive,
     solve,
     spent,
     summary,
@@ -793,3 +794,35 @@ def test_a_clock_agrees_with_its_own_record(story: list[tuple[Fact, Terms | None
             assert clock.stopped_at is not None
             assert clock.breached_at <= clock.stopped_at
         assert (clock.stopped_at is None) == clock.is_running
+
+
+def _merged_and_back(category: Category) -> dict[Metric, Clock]:
+    """Opened Monday 09:00, in `category` from 10:00, merged 11:00 to 15:00."""
+    clocks = observe(
+        (), Fact(at=t("MO 09:00"), category=Category.NEW, created_by="customer"), TERMS
+    )
+    clocks = observe(clocks, Fact(at=t("MO 10:00"), category=category), TERMS)
+    clocks = observe(clocks, Fact(at=t("MO 11:00"), category=Category.MERGED), TERMS)
+    assert {clock.outcome for clock in clocks} == {Outcome.CANCELLED}
+    back = revive(clocks, TERMS, at=t("MO 15:00"))
+    return {c.metric: c for c in observe(back, Fact(at=t("MO 15:00"), category=category), TERMS)}
+
+
+def test_an_unmerged_ticket_is_promised_again_from_its_start() -> None:
+    clocks = _merged_and_back(OPEN)
+    assert clocks[FIRST_REPLY].due_at == t("MO 13:00")
+    assert clocks[RESOLUTION].due_at == t("MO 17:00")
+    assert {clock.outcome for clock in clocks.values()} == {Outcome.RUNNING}
+
+
+def test_what_came_due_while_merged_is_missed_as_of_the_unmerging() -> None:
+    _clocks, dues = fire(tuple(_merged_and_back(OPEN).values()), TERMS, now=t("MO 16:00"))
+    assert [(due.metric, due.at) for due in dues] == [(FIRST_REPLY, t("MO 15:00"))]
+
+
+def test_a_ticket_merged_while_pending_was_pending_all_along() -> None:
+    resolution = _merged_and_back(PENDING)[RESOLUTION]
+    assert resolution.paused_since == t("MO 10:00")
+    resumed = observe((resolution,), Fact(at=t("TU 09:00"), category=OPEN), TERMS)
+    # One hour was used before the pause; seven are left on Tuesday morning.
+    assert resumed[0].due_at == t("TU 16:00")
