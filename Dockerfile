@@ -44,6 +44,7 @@ COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    FORWARDED_ALLOW_IPS= \
     HOLDFAST_HOME=/data
 WORKDIR /opt/venv
 USER 10001:10001

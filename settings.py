@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="http://127.0.0.1:8080", validation_alias=_env("HOLDFAST_PUBLIC_URL")
     )
+    forwarded_allow_ips: str | None = Field(
+        default=None,
+        description="Proxies whose X-Forwarded-For is believed, as uvicorn reads them.",
+        validation_alias=_env("FORWARDED_ALLOW_IPS"),
+    )
     tenant_signup: bool = Field(
         default=True,
         description="Whether anybody may create a tenant with its first admin over HTTP.",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from domain.errors import Invalid, NotFound
+from domain.errors import NotFound, TooLarge
 
 CHUNK_BYTES = 1 << 20
 
 
-class FileTooLarge(Invalid):
+class FileTooLarge(TooLarge):
     code = "file_too_large"
 
     def __init__(self, limit_bytes: int) -> None:

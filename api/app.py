@@ -21,6 +21,7 @@ from api import (
     customers,
     health,
     notifications,
+    pages,
     people,
     problems,
     public,
@@ -45,8 +46,10 @@ from settings import Settings
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """
-The help desk that keeps its promises. Errors are problems as in RFC 9457; every POST takes an
-`Idempotency-Key`; lists go on with `cursor`. A foreign id answers 404, like one that never was.
+The help desk that keeps its promises. Errors are problems as in RFC 9457; every POST but signing in
+and renewing tokens takes an `Idempotency-Key`; lists go on with `cursor`. A foreign id answers 404,
+like one that never was. What was changed since you read it is not overwritten: send its `ETag` back
+as `If-Match`.
 """
 
 
@@ -94,7 +97,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         version="1",
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # api.pages serves it, from here instead of from a CDN
         redoc_url=None,
     )
     if resources is not None:
@@ -102,8 +105,10 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     app.state.limits = Limits(counter)
     problems.install(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Envelope)  # added last, so it is the outermost
+    # Added last, so it is the outermost.
+    app.add_middleware(Envelope, https=settings.public_url.startswith("https:"))
     app.include_router(health.router)
+    app.include_router(pages.router)
     for router in routers():
         app.include_router(router)
     _complete_document(app)
@@ -170,25 +175,10 @@ def _complete_document(app: FastAPI) -> None:
                     "description": "An access token of a sign-in, or an API token (`hf_…`).",
                 }
             }
-            for path in schema["paths"].values():
-                if "post" in path:
-                    _offer_key(path["post"])
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
-
-
-def _offer_key(operation: dict[str, list[object]]) -> None:
-    operation.setdefault("parameters", []).append(
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "The same key again gets the same answer and does nothing twice.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-        }
-    )
 
 
 __all__ = ["create_app", "opened", "routers"]

@@ -5,12 +5,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, Tx
 from api.routing import Route
-from api.shapes import Page, Shape
+from api.shapes import Instant, Page, Shape
 from domain.permissions import Permission, Principal
 from services import audit
 from services.tickets import clock
@@ -54,8 +54,8 @@ async def list_entries(
     actor_id: UUID | None = None,
     target_kind: Annotated[str | None, Query(max_length=50)] = None,
     target_id: Annotated[str | None, Query(max_length=100)] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
 ) -> Page[Entry]:
     rows = await audit.entries(
         work,

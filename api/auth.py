@@ -1,19 +1,21 @@
 """Signing in and out, sessions, passwords."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from fastapi import Request as HttpRequest
 from pydantic import EmailStr, Field, SecretStr
 
-from api.deps import Caller, From, Served, Tx, limits
+from api.deps import Caller, From, Served, Tx, count, idempotency_key, sender
 from api.problems import also
-from api.routing import Route
+from api.routing import Route, without_key
 from api.shapes import Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Principal, Role, Scope
+from models.session import Work
 from services.auth import SignedIn
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"], route_class=Route)
@@ -113,6 +115,7 @@ def _tokens(signed: SignedIn) -> Tokens:
 
 
 @router.post("/login", summary="Sign in", responses=also(401))
+@without_key
 async def login(
     body: LoginRequest,
     request: HttpRequest,
@@ -120,8 +123,11 @@ async def login(
     origin: From,
     user_agent: UserAgent = "",
 ) -> Tokens:
-    """401 `wrong_credentials` whether the address or the password is wrong."""
-    await limits(request).require("login", f"{origin.ip}:{body.email.lower()}")
+    """401 `wrong_credentials` whether the address or the password is wrong.
+
+    Takes no `Idempotency-Key`: tokens are kept nowhere, so signing in again makes a new session.
+    """
+    await _count(request, f"{origin.ip}:{body.email.lower()}", body.email)
     return _tokens(
         await served.auth.login(
             email=body.email,
@@ -134,8 +140,12 @@ async def login(
 
 
 @router.post("/refresh", summary="Renew the tokens of a session", responses=also(401))
+@without_key
 async def refresh(body: RefreshRequest, served: Served, origin: From) -> Tokens:
-    """A refresh token works once. Used twice, the session ends: somebody has a copy."""
+    """A refresh token works once. Used twice, the session ends: somebody has a copy.
+
+    Takes no `Idempotency-Key`: tokens are kept nowhere. Where the answer was lost, sign in again.
+    """
     return _tokens(await served.auth.refresh(body.refresh_token.get_secret_value(), origin=origin))
 
 
@@ -184,12 +194,14 @@ async def change_password(
     request: HttpRequest,
     caller: Caller,
     served: Served,
+    work: Tx,
     origin: From,
 ) -> None:
     """My other sessions end."""
     _signed_in(caller)
-    await limits(request).require("login", f"password:{caller.id}")
+    await count(request, "login", f"password:{caller.id}")
     await served.auth.change_password(
+        work,
         caller,
         current=body.current_password.get_secret_value(),
         new=body.new_password.get_secret_value(),
@@ -204,18 +216,41 @@ async def request_reset(
     served: Served,
     origin: From,
 ) -> dict[str, str]:
-    """Answers the same, as fast, whether anybody has that address."""
-    await limits(request).require("login", f"reset:{origin.ip}:{body.email.lower()}")
-    await served.auth.send_reset(email=body.email, tenant=body.tenant)
+    """Answers the same, as fast, whether anybody has that address.
+
+    Under one `Idempotency-Key` an account gets one mail.
+    """
+    key = idempotency_key(request)
+    once = None if key is None else f"{sender(request)}:{key}"
+    await _count(request, f"reset:{origin.ip}:{body.email.lower()}", f"reset:{body.email}")
+    await served.auth.send_reset(email=body.email, tenant=body.tenant, once=once)
     return {"detail": "If somebody here has that address, a link is on its way."}
 
 
+async def _link_work(body: SetPasswordRequest, served: Served) -> AsyncIterator[Work]:
+    tenant_id, _ = served.auth.link_of(body.link.get_secret_value())
+    async with served.database.transaction(tenant_id) as work:
+        yield work
+
+
+LinkTx = Annotated[Work, Depends(_link_work, scope="function")]
+
+
 @router.post("/password-link", status_code=204, summary="Set a password with a link")
-async def set_password(body: SetPasswordRequest, served: Served, origin: From) -> None:
+async def set_password(
+    body: SetPasswordRequest, served: Served, work: LinkTx, origin: From
+) -> None:
     """Works once; all sessions of that person end."""
+    _, link_id = served.auth.link_of(body.link.get_secret_value())
     await served.auth.accept_link(
-        body.link.get_secret_value(), password=body.password.get_secret_value(), origin=origin
+        work, link_id, password=body.password.get_secret_value(), origin=origin
     )
+
+
+async def _count(request: HttpRequest, here: str, account: str) -> None:
+    """Guesses from one address, and those at one account from everywhere."""
+    await count(request, "login", here)
+    await count(request, "account", account.lower())
 
 
 def _person(caller: Principal) -> UUID:

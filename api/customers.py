@@ -11,6 +11,7 @@ from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, From, Tx
 from api.routing import Route
 from api.shapes import Page, Request, Shape, examples
+from api.versions import IfMatch, put_tag
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
 from services import audit, customers
@@ -160,18 +161,29 @@ async def create_customer(body: CustomerIn, caller: Manager, work: Tx, origin: F
 
 
 @router.get("/customers/{customer_id}", summary="One customer")
-async def get_customer(customer_id: UUID, caller: Viewer, work: Tx) -> Customer:
-    return Customer(**await customers.customer(work, customer_id))
+async def get_customer(customer_id: UUID, caller: Viewer, work: Tx, response: Response) -> Customer:
+    shown = Customer(**await customers.customer(work, customer_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.patch("/customers/{customer_id}", summary="Change a customer")
 async def change_customer(
-    customer_id: UUID, body: CustomerPatch, caller: Manager, work: Tx, origin: From
+    customer_id: UUID,
+    body: CustomerPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> Customer:
     """Tickets stay with the organization they were opened for."""
     asked = body.model_dump(exclude_unset=True)
     if "name" in asked and asked["name"] is None:
         raise Invalid("A customer has a name.", fields={"/name": "cannot be null"})
+    if expected:
+        await customers.hold(work, "customers", customer_id)
+        expected.check(Customer(**await customers.customer(work, customer_id)))
     now = clock()
     changes = await customers.change_customer(work, customer_id, asked, now=now)
     if changes:
@@ -179,7 +191,9 @@ async def change_customer(
             work, caller=caller, origin=origin, action="customer.changed", target_kind="customer",
             target_id=customer_id, data={"changes": changes}, now=now,
         )  # fmt: skip
-    return Customer(**await customers.customer(work, customer_id))
+    shown = Customer(**await customers.customer(work, customer_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.delete("/customers/{customer_id}", status_code=204, summary="Remove a customer")
@@ -274,18 +288,31 @@ async def create_organization(
 
 
 @router.get("/organizations/{organization_id}", summary="One organization")
-async def get_organization(organization_id: UUID, caller: Viewer, work: Tx) -> Organization:
-    return Organization(**await customers.organization(work, organization_id))
+async def get_organization(
+    organization_id: UUID, caller: Viewer, work: Tx, response: Response
+) -> Organization:
+    shown = Organization(**await customers.organization(work, organization_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.patch("/organizations/{organization_id}", summary="Change an organization")
 async def change_organization(
-    organization_id: UUID, body: OrganizationPatch, caller: Manager, work: Tx, origin: From
+    organization_id: UUID,
+    body: OrganizationPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> Organization:
     """Domains count for customers made from now on."""
     asked = body.model_dump(exclude_none=True)
     if body.domains is not None:
         asked["domains"] = customers.clean_domains(body.domains)
+    if expected:
+        await customers.hold(work, "organizations", organization_id)
+        expected.check(Organization(**await customers.organization(work, organization_id)))
     now = clock()
     changes = await customers.change_organization(work, organization_id, asked, now=now)
     if changes:
@@ -294,7 +321,9 @@ async def change_organization(
             target_kind="organization", target_id=organization_id, data={"changes": changes},
             now=now,
         )  # fmt: skip
-    return Organization(**await customers.organization(work, organization_id))
+    shown = Organization(**await customers.organization(work, organization_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.delete("/organizations/{organization_id}", status_code=204, summary="Remove it")

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import structlog
 from fastapi import Depends, Request
 
-from api.limits import Limits
+from api.limits import Limits, Standing
 from api.resources import Resources
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
@@ -25,6 +25,20 @@ def resources(request: Request) -> Resources:
 def limits(request: Request) -> Limits:
     """Counts what is asked too often."""
     return cast("Limits", request.app.state.limits)
+
+
+async def count(request: Request, rate_class: str, who: str) -> None:
+    """Counts a request under one more limit, and raises TooMany when that is one too many.
+
+    The answer's headers speak of the limit that is nearest, so a refusal's of the one that was hit.
+    """
+    standing = await limits(request).count(rate_class, who)
+    if standing is None:
+        return
+    nearest: Standing | None = getattr(request.state, "standing", None)
+    if nearest is None or standing.left < nearest.left:
+        request.state.standing = standing
+    standing.check()
 
 
 async def _served(request: Request) -> Resources:
@@ -49,6 +63,12 @@ From = Annotated[Origin, Depends(origin)]
 def address(request: Request) -> str:
     """The peer's IP address, or what a trusted proxy said it is (uvicorn replaces it)."""
     return request.client.host if request.client else "unknown"
+
+
+def sender(request: Request) -> str:
+    """Whose Idempotency-Keys these are: the caller's, or those of an address."""
+    caller: Principal | None = getattr(request.state, "principal", None)
+    return f"{caller.kind}:{caller.id}" if caller else f"public:{address(request)}"
 
 
 async def principal(request: Request) -> Principal:
@@ -121,11 +141,13 @@ __all__ = [
     "Served",
     "Tx",
     "address",
+    "count",
     "event_key",
     "idempotency_key",
     "limits",
     "origin",
     "principal",
     "resources",
+    "sender",
     "transaction",
 ]

@@ -10,6 +10,7 @@ from domain.permissions import Principal
 # Requests a minute, by class. None: not counted at all, not even a round trip.
 CLASSES: dict[str, int | None] = {
     "login": 10,  # per address and e-mail
+    "account": 30,  # per e-mail, from wherever: guessing from many addresses at once
     "signup": 5,
     "public": 120,
     "standard": 600,
@@ -35,16 +36,21 @@ class Standing:
     reset: int
 
     @property
+    def left(self) -> int:
+        """How many more there may be; below nothing after one too many."""
+        return self.limit - self.used
+
+    @property
     def headers(self) -> dict[str, str]:
         return {
             "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(max(0, self.limit - self.used)),
+            "RateLimit-Remaining": str(max(0, self.left)),
             "RateLimit-Reset": str(self.reset),
         }
 
     def check(self) -> None:
         """Passes, or raises TooMany."""
-        if self.used > self.limit:
+        if self.left < 0:
             raise TooMany(
                 f"More than {self.limit} requests a minute. Try again in {self.reset} seconds.",
                 retry_after=self.reset,
@@ -75,9 +81,3 @@ class Limits:
         window, gone = divmod(int(now), WINDOW_SECONDS)
         used = await self._counter.hit(f"{rate_class}:{who}:{window}", seconds=WINDOW_SECONDS)
         return Standing(limit, used, WINDOW_SECONDS - gone)
-
-    async def require(self, rate_class: str, who: str) -> None:
-        """Counts one request and raises TooMany when that is one too many."""
-        standing = await self.count(rate_class, who)
-        if standing is not None:
-            standing.check()

@@ -11,11 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem, unexpected
+from api.problems import problem, template, unexpected
 from domain.permissions import Principal
 
 MAX_BODY_BYTES = 30 * 1024 * 1024  # a mail with its attachments, as most mail servers take it
-DOCS = frozenset({"/docs", "/redoc"})
 
 logger = structlog.stdlib.get_logger("holdfast.access")
 
@@ -35,21 +34,17 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_HSTS = "max-age=31536000"
 _CSP = "default-src 'none'; frame-ancestors 'none'"
-# The documentation pages load their scripts from a CDN and start them inline.
-_DOCS_CSP = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    "font-src https://fonts.gstatic.com; img-src 'self' data: https:; worker-src blob:; "
-    "frame-ancestors 'none'"
-)
 
 
 class Envelope:
     """Names each request, and answers for whatever was left unanswered."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
+        # Only where the desk is reached by https: else a browser could reach it no more.
+        self._safe = {**_SAFE, **({"Strict-Transport-Security": _HSTS} if https else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,18 +71,16 @@ class Envelope:
                 headers["X-Request-ID"] = request_id
                 if correlation_id:
                     headers["X-Correlation-ID"] = correlation_id
-                for name, value in _SAFE.items():
+                for name, value in self._safe.items():
                     headers.setdefault(name, value)
-                headers.setdefault(
-                    "Content-Security-Policy", _DOCS_CSP if scope["path"] in DOCS else _CSP
-                )
+                headers.setdefault("Content-Security-Policy", _CSP)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         try:
             await self._app(scope, receive, answer)
         except Exception as error:
-            response = unexpected(error, scope["path"], request_id)
+            response = unexpected(error, scope)
             if status:  # half an answer is out: cut the connection, do not end it neatly
                 raise
             await response(scope, receive, answer)
@@ -111,12 +104,6 @@ class Envelope:
             duration_ms=round(seconds * 1000, 1),
             tenant=caller.tenant_slug if caller else None,
         )
-
-
-def template(scope: Scope) -> str:
-    """The route's path with its parameters' names, so that a metric has few labels."""
-    route = scope.get("route")
-    return str(getattr(route, "path", None) or "unknown")
 
 
 def _sane(given: str | None) -> str | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import EmailStr, Field
 
 from api.cursors import Cursor, Limit, after_id, cursor_of
@@ -13,6 +13,7 @@ from api.deps import Allowed, From, Served, Tx
 from api.resources import Resources
 from api.routing import Route, shown_once
 from api.shapes import Page, Request, Shape, examples
+from api.versions import IfMatch, put_tag
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal, Role
 from services import audit, people
@@ -148,21 +149,33 @@ async def invite(
 
 
 @router.get("/users/{user_id}", summary="One agent")
-async def get_user(user_id: UUID, caller: Viewer, work: Tx) -> User:
-    return User(**await people.user(work, user_id))
+async def get_user(user_id: UUID, caller: Viewer, work: Tx, response: Response) -> User:
+    shown = User(**await people.user(work, user_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.patch("/users/{user_id}", summary="Change an agent's name or role, or deactivate them")
 async def patch_user(
-    user_id: UUID, body: UserPatch, caller: Manager, served: Served, origin: From
+    user_id: UUID,
+    body: UserPatch,
+    caller: Manager,
+    served: Served,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> User:
     """Who is deactivated is signed out everywhere and loses their open tickets."""
     change = people.UserChange(name=body.name, role=body.role, active=body.active)
     async with served.database.transaction(caller.tenant_id) as work:
+        if expected:
+            await people.hold_user(work, user_id)
+            expected.check(User(**await people.user(work, user_id)))
         await people.change_user(work, user_id, change, caller=caller, origin=origin, now=clock())
         shown = User(**await people.user(work, user_id))
     if body.active is False:  # again too, should the first time have been cut short
         await _release(served, caller, origin, user_id, None)
+    put_tag(response, shown)
     return shown
 
 
@@ -210,19 +223,32 @@ async def create_team(body: TeamRequest, caller: Manager, work: Tx, origin: From
 
 
 @router.get("/teams/{team_id}", summary="One team")
-async def get_team(team_id: UUID, caller: Viewer, work: Tx) -> Team:
-    return Team.model_validate(await people.team(work, team_id))
+async def get_team(team_id: UUID, caller: Viewer, work: Tx, response: Response) -> Team:
+    shown = Team.model_validate(await people.team(work, team_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.patch("/teams/{team_id}", summary="Rename a team, change its routing, close it")
 async def patch_team(
-    team_id: UUID, body: TeamPatch, caller: Manager, work: Tx, origin: From
+    team_id: UUID,
+    body: TeamPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> Team:
+    if expected:
+        await people.hold_team(work, team_id)
+        expected.check(Team.model_validate(await people.team(work, team_id)))
     change = people.TeamChange(name=body.name, routing=body.routing, active=body.active)
     changes = await people.change_team(work, team_id, change)
     if changes:
         await _team_audit(work, caller, origin, "team.changed", team_id, {"changes": changes})
-    return Team.model_validate(await people.team(work, team_id))
+    shown = Team.model_validate(await people.team(work, team_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.put("/teams/{team_id}/members/{user_id}", summary="Add a member, or make them lead")

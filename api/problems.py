@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from psycopg import errors as pg
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from api.limits import Standing
 from domain.errors import (
@@ -19,6 +20,7 @@ from domain.errors import (
     Invalid,
     NotFound,
     Refusal,
+    TooLarge,
     TooMany,
     Unauthenticated,
     Unavailable,
@@ -31,6 +33,7 @@ FAMILIES: tuple[tuple[type[Refusal], int, str], ...] = (
     (Forbidden, 403, "You may not do this"),
     (NotFound, 404, "There is no such thing"),
     (Conflict, 409, "This does not fit what it has become"),
+    (TooLarge, 413, "The request is too large"),
     (Invalid, 422, "The request is not valid"),
     (TooMany, 429, "Too many requests"),
     (Unavailable, 503, "Not available right now"),
@@ -41,7 +44,6 @@ UNAVAILABLE_RETRY_SECONDS = "2"
 _TITLES = {status: title for _, status, title in FAMILIES} | {
     400: "The request cannot be read",
     405: "This method is not allowed here",
-    413: "The request is too large",
     500: "Something went wrong on our side",
 }
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -183,7 +185,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
                 request, Unavailable("The database does not answer. Nothing was changed.")
             )
         case _:
-            return unexpected(error, request.url.path, getattr(request.state, "request_id", None))
+            return unexpected(error, request.scope)
     # Neither its words nor the statement's values: both hold what people wrote.
     logger.warning(
         "the database refused: %s (constraint %s)",
@@ -200,16 +202,25 @@ async def _on_text(request: Request, error: Exception) -> Response:
     return _answer(request, 422, "invalid", "A text holds characters that are not Unicode.")
 
 
-def unexpected(error: BaseException, path: str, request_id: str | None) -> Response:
-    """A bug: logged with its traceback, told without a word of it."""
-    logger.error("unexpected error", exc_info=error, extra={"path": path})
+def unexpected(error: BaseException, scope: Scope) -> Response:
+    """A bug: logged with its traceback, told without a word of it.
+
+    The log has the route's template, never the path: some paths are signed links.
+    """
+    logger.error("unexpected error", exc_info=error, extra={"route": template(scope)})
     return problem(
         status=500,
         code="internal",
         detail="This is a mistake of ours and has been logged. Quote the request id.",
-        path=path,
-        request_id=request_id,
+        path=scope["path"],
+        request_id=scope.get("state", {}).get("request_id"),
     )
+
+
+def template(scope: Scope) -> str:
+    """The route's path with its parameters' names, so that a metric has few labels."""
+    route = scope.get("route")
+    return str(getattr(route, "path", None) or "unknown")
 
 
 def install(app: FastAPI) -> None:

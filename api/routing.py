@@ -1,6 +1,7 @@
 """The route class of every endpoint: who may, how often, and a POST that happens once."""
 
 import hashlib
+import hmac
 import inspect
 import json
 import re
@@ -8,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import Enum
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,10 +17,20 @@ import orjson
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, serialize_response
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from starlette.datastructures import UploadFile
 
-from api.deps import Allowed, address, idempotency_key, limits, principal
+from api.deps import (
+    IDEMPOTENCY_HEADER,
+    Allowed,
+    address,
+    count,
+    idempotency_key,
+    limits,
+    principal,
+    resources,
+    sender,
+)
 from api.problems import documented
 from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.permissions import Permission, Principal
@@ -32,6 +43,16 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Shown = TypeVar("Shown", bound=Callable[..., object])
 
 _SHOWN_ONCE: set[Callable[..., object]] = set()
+_WITHOUT_KEY: set[Callable[..., object]] = set()
+# What a repeated answer says again beside its body: where the thing is, and in which version.
+_KEPT = ("location", "etag")
+_OFFERED = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The same key again gets the same answer and does nothing twice.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
 _request: ContextVar[Request] = ContextVar("request")
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -52,11 +73,17 @@ def shown_once(endpoint: Shown) -> Shown:
     return endpoint
 
 
+def without_key(endpoint: Shown) -> Shown:
+    """Marks a POST that takes no Idempotency-Key: its answer is a secret, made anew each time."""
+    _WITHOUT_KEY.add(endpoint)
+    return endpoint
+
+
 class Route(APIRoute):
     """An endpoint behind its gates.
 
     Before a byte of the body is read: who asks (401), whether they may (403), whether too often
-    (429). A POST that uses a transaction obeys `Idempotency-Key`.
+    (429); then whether all it asks is known (422). A POST obeys `Idempotency-Key`.
     """
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
@@ -64,12 +91,14 @@ class Route(APIRoute):
             raise TypeError(f"{path}: endpoints are coroutines, {endpoint} is not")
         self._gates: frozenset[Permission] = frozenset()
         self._known = False
-        if "POST" in (options.get("methods") or ()):
+        self.takes_key = "POST" in (options.get("methods") or ()) and endpoint not in _WITHOUT_KEY
+        if self.takes_key:
             endpoint = self._once(endpoint)
         # What the dependencies say is only known once they were read; the OpenAPI document needs
         # it before, so they are read twice.
         probe = APIRoute(path, endpoint, methods=options.get("methods"))
         calls = list(_calls(probe.dependant))
+        self._queries = _queries(probe.dependant)
         self._gates = frozenset(c.permission for c in calls if isinstance(c, Allowed))
         self._known = principal in calls
         options["responses"] = {
@@ -87,6 +116,10 @@ class Route(APIRoute):
                 **({"x-permission": sorted(self._gates)} if self._gates else {}),
                 **(options.get("openapi_extra") or {}),
             }
+        if self.takes_key:
+            options["openapi_extra"] = {
+                **(options.get("openapi_extra") or {}), "parameters": [_OFFERED]
+            }  # fmt: skip
         super().__init__(path, endpoint, **options)
 
     @property
@@ -115,13 +148,27 @@ class Route(APIRoute):
             if caller is not None:
                 for permission in self._gates:
                     caller.require(permission)
+            self._refuse_unknown(request)
             await _refuse_unstorable(request)
             response = await inner(request)
-            if standing is not None:
-                response.headers.update(standing.headers)
+            nearest = request.state.standing
+            if nearest is not None:
+                response.headers.update(nearest.headers)
             return response
 
         return handler
+
+    def _refuse_unknown(self, request: Request) -> None:
+        """A misspelt filter would show everything, and look like an answer."""
+        if self._queries is None or not request.url.query:
+            return
+        unknown = sorted(set(request.query_params) - self._queries)
+        if unknown:
+            raise Invalid(
+                f"{unknown[0]!r} is not a parameter here. Known:"
+                f" {', '.join(sorted(self._queries)) or 'none'}.",
+                fields={f"query/{name}": "is not known here" for name in unknown[:50]},
+            )
 
     def _once(self, endpoint: Endpoint) -> Endpoint:
         secret = endpoint in _SHOWN_ONCE
@@ -133,7 +180,7 @@ class Route(APIRoute):
             key = idempotency_key(request)
             if work is None or key is None:
                 return await endpoint(*args, **values)
-            attempt = Attempt(_sender(request), key, await _fingerprint(request, values))
+            attempt = Attempt(sender(request), key, await _fingerprint(request, values))
             attempt.guard(work)
             try:
                 if any(isinstance(value, UploadFile) for value in values.values()):
@@ -142,7 +189,10 @@ class Route(APIRoute):
                 body = getattr(response, "body", None)
                 if not isinstance(body, bytes):
                     return response  # a stream: nothing to keep
-                answer = Answer(response.status_code, b"" if secret else body)
+                headers = {n: response.headers[n] for n in _KEPT if n in response.headers}
+                answer = Answer(
+                    response.status_code, b"" if secret else body, {} if secret else headers
+                )
                 other = await attempt.keep(work, answer, now=datetime.now(UTC))
             except AnsweredBefore as earlier:
                 await work.restart()
@@ -183,7 +233,7 @@ async def _recognised(request: Request) -> Principal:
         return await principal(request)
     except Unauthenticated:
         if "authorization" in request.headers:
-            await limits(request).require("public", f"{address(request)}:unknown credentials")
+            await count(request, "public", f"{address(request)}:unknown credentials")
         raise
 
 
@@ -217,11 +267,23 @@ def _calls(dependant: Dependant) -> Iterator[object]:
         yield from _calls(part)
 
 
-def _sender(request: Request) -> str:
-    caller: Principal | None = getattr(request.state, "principal", None)
-    if caller is None:
-        return f"public:{address(request)}"
-    return f"{caller.kind}:{caller.id}"
+def _queries(dependant: Dependant) -> frozenset[str] | None:
+    """The query parameters an endpoint and its dependencies take; None: they look themselves."""
+    names: set[str] = set()
+    for field in dependant.query_params:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if kind.model_config.get("extra") == "allow":
+                return None
+            names |= {said.alias or name for name, said in kind.model_fields.items()}
+        else:
+            names.add(field.alias)
+    for part in dependant.dependencies:
+        further = _queries(part)
+        if further is None:
+            return None
+        names |= further
+    return frozenset(names)
 
 
 def _replayed(answer: Answer, *, secret: bool) -> Response:
@@ -231,7 +293,7 @@ def _replayed(answer: Answer, *, secret: bool) -> Response:
         answer.body,
         status_code=answer.status,
         media_type="application/json",
-        headers={"Idempotency-Replayed": "true"},
+        headers={**answer.headers, "Idempotency-Replayed": "true"},
     )
 
 
@@ -239,10 +301,24 @@ async def _fingerprint(request: Request, values: dict[str, object]) -> bytes:
     """What the request asks, whatever its spelling: the address and the validated values."""
     digest = hashlib.sha256(f"{request.method} {request.url.path}".encode())
     for name in sorted(values):
-        said = await _said(values[name])
+        value = values[name]
+        said = await _said(value)
         if said is not None:
             digest.update(b"\0" + name.encode() + b"\0" + said)
+        if isinstance(value, BaseModel) and _secrets(type(value)):
+            digest.update(_sealed(value, resources(request).settings.secret_key))
     return digest.digest()
+
+
+@lru_cache(maxsize=1000)
+def _secrets(kind: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(n for n, said in kind.model_fields.items() if said.annotation is SecretStr)
+
+
+def _sealed(value: BaseModel, key: SecretStr) -> bytes:
+    """Secrets of a request, told apart and not guessed: kept with a key the database has not."""
+    said = [getattr(value, name).get_secret_value() for name in _secrets(type(value))]
+    return hmac.digest(key.get_secret_value().encode(), json.dumps(said).encode(), "sha256")
 
 
 async def _said(value: object) -> bytes | None:

@@ -3,12 +3,13 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from api.deps import Allowed, From, Tx
 from api.routing import Route
 from api.shapes import Request, Shape, examples
+from api.versions import IfMatch, put_tag
 from domain.desk import FieldKind
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
@@ -156,16 +157,34 @@ async def order_statuses(
     return [Status(**row) for row in await configuration.statuses(work)]
 
 
+@router.get("/statuses/{key}", summary="One status")
+async def get_status(key: InPath, caller: Viewer, work: Tx, response: Response) -> Status:
+    shown = Status(**await configuration.status(work, key))
+    put_tag(response, shown)
+    return shown
+
+
 @router.patch("/statuses/{key}", summary="Change a status")
 async def change_status(
-    key: InPath, body: StatusPatch, caller: Manager, work: Tx, origin: From
+    key: InPath,
+    body: StatusPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> Status:
     """409 `last_of_category` where it is the only active one: rules need one to go to."""
     asked = given(body, clears={"transitions"})
+    if expected:
+        await configuration.hold(work)
+        expected.check(Status(**await configuration.status(work, key)))
     row, changes = await configuration.change_status(work, key, asked)
     if changes:
         await record(work, caller, origin, "status.changed", "status", key, {"changes": changes})
-    return Status(**row)
+    shown = Status(**row)
+    put_tag(response, shown)
+    return shown
 
 
 @router.get("/fields", summary="Custom fields, in order")
@@ -180,16 +199,34 @@ async def create_field(body: FieldIn, caller: Manager, work: Tx, origin: From) -
     return CustomField(**row)
 
 
+@router.get("/fields/{key}", summary="One custom field")
+async def get_field(key: InPath, caller: Viewer, work: Tx, response: Response) -> CustomField:
+    shown = CustomField(**await configuration.field(work, key))
+    put_tag(response, shown)
+    return shown
+
+
 @router.patch("/fields/{key}", summary="Change a custom field")
 async def change_field(
-    key: InPath, body: FieldPatch, caller: Manager, work: Tx, origin: From
+    key: InPath,
+    body: FieldPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> CustomField:
     """Values that tickets hold already stay, also those that no longer fit."""
     asked = given(body, clears={"pattern"})
+    if expected:
+        await configuration.hold(work)
+        expected.check(CustomField(**await configuration.field(work, key)))
     row, changes = await configuration.change_field(work, key, asked)
     if changes:
         await record(work, caller, origin, "field.changed", "field", key, {"changes": changes})
-    return CustomField(**row)
+    shown = CustomField(**row)
+    put_tag(response, shown)
+    return shown
 
 
 def given(body: Request, *, clears: set[str]) -> dict[str, object]:

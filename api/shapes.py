@@ -1,11 +1,24 @@
 """Shapes that several endpoints share."""
 
-from typing import Generic, TypeVar
+import re
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 Item = TypeVar("Item")
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)")
+
+
+def _spelled(value: object) -> object:
+    if isinstance(value, str) and not _ISO.fullmatch(value):
+        raise ValueError("is a time with its offset, as 2026-05-04T10:12:00Z or …+02:00")
+    return value
+
+
+# A time in an address. Without this a number is one too: seconds since 1970, which nobody means.
+Instant = Annotated[AwareDatetime, BeforeValidator(_spelled)]
 
 
 class Shape(BaseModel):

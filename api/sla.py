@@ -5,13 +5,14 @@ from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.deps import Allowed, From, Tx
 from api.routing import Route
 from api.settings import given, record
 from api.shapes import Request, Shape, examples
+from api.versions import IfMatch, put_tag
 from domain.calendars import Calendar, elapsed
 from domain.permissions import Permission, Principal
 from domain.sla import Metric, Policy, Step, Target
@@ -163,8 +164,12 @@ async def create_calendar(body: CalendarIn, caller: Manager, work: Tx, origin: F
 
 
 @router.get("/calendars/{calendar_id}", summary="One calendar")
-async def get_calendar(calendar_id: UUID, caller: Viewer, work: Tx) -> CalendarOut:
-    return CalendarOut(**await configuration.calendar(work, calendar_id))
+async def get_calendar(
+    calendar_id: UUID, caller: Viewer, work: Tx, response: Response
+) -> CalendarOut:
+    shown = CalendarOut(**await configuration.calendar(work, calendar_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.get("/calendars/{calendar_id}/preview", summary="The days ahead")
@@ -204,10 +209,19 @@ def days_of(calendar: Calendar, now: datetime, count: int) -> list[Day]:
 
 @router.patch("/calendars/{calendar_id}", summary="Change a calendar")
 async def change_calendar(
-    calendar_id: UUID, body: CalendarPatch, caller: Manager, work: Tx, origin: From
+    calendar_id: UUID,
+    body: CalendarPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> CalendarOut:
     """Other hours make a new version. Policies follow at once, open tickets at their next event."""
     given(body, clears=set())
+    if expected:
+        await configuration.hold(work)
+        expected.check(CalendarOut(**await configuration.calendar(work, calendar_id)))
     row, changes = await configuration.change_calendar(
         work, calendar_id, name=body.name, body=body.body, active=body.active, now=clock()
     )
@@ -215,7 +229,9 @@ async def change_calendar(
         await record(
             work, caller, origin, "calendar.changed", "calendar", calendar_id, {"changes": changes}
         )
-    return CalendarOut(**row)
+    shown = CalendarOut(**row)
+    put_tag(response, shown)
+    return shown
 
 
 @router.get("/policies", summary="Policies, in order")
@@ -245,16 +261,27 @@ async def order_policies(
 
 
 @router.get("/policies/{policy_id}", summary="One policy")
-async def get_policy(policy_id: UUID, caller: Viewer, work: Tx) -> PolicyOut:
-    return PolicyOut(**await configuration.policy(work, policy_id))
+async def get_policy(policy_id: UUID, caller: Viewer, work: Tx, response: Response) -> PolicyOut:
+    shown = PolicyOut(**await configuration.policy(work, policy_id))
+    put_tag(response, shown)
+    return shown
 
 
 @router.patch("/policies/{policy_id}", summary="Change a policy")
 async def change_policy(
-    policy_id: UUID, body: PolicyPatch, caller: Manager, work: Tx, origin: From
+    policy_id: UUID,
+    body: PolicyPatch,
+    caller: Manager,
+    work: Tx,
+    origin: From,
+    expected: IfMatch,
+    response: Response,
 ) -> PolicyOut:
     """Other terms make a new version. Open tickets are timed by it from their next event on."""
     given(body, clears=set())
+    if expected:
+        await configuration.hold(work)
+        expected.check(PolicyOut(**await configuration.policy(work, policy_id)))
     terms = body.model_dump(exclude_unset=True, exclude={"name", "active"})
     row, changes = await configuration.change_policy(
         work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
@@ -263,4 +290,6 @@ async def change_policy(
         await record(
             work, caller, origin, "policy.changed", "policy", policy_id, {"changes": changes}
         )
-    return PolicyOut(**row)
+    shown = PolicyOut(**row)
+    put_tag(response, shown)
+    return shown

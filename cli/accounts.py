@@ -1,10 +1,14 @@
 """Tenants, people and tokens, for an operator at the machine."""
 
 import secrets
+import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 from uuid import UUID
+
+import typer
 
 from cli.output import Mistake, answer, answers, command, table
 from cli.place import database, settings_of, tenant_named
@@ -29,7 +33,7 @@ async def create_tenant(
     rate_class: str,
     as_json: bool,
 ) -> None:
-    """Makes a tenant and shows how its admin signs in."""
+    """Makes a tenant and shows how its admin signs in; a password that was given is not shown."""
     chosen = password or new_password()
     async with database(settings_of(Home(home))) as opened:
         founded = await people.create_tenant_with_admin(
@@ -40,10 +44,8 @@ async def create_tenant(
             password=chosen,
             rate_class=rate_class_named(rate_class),
         )
-    _show(
-        {"tenant": slug, "tenant_id": str(founded.tenant_id), "email": email, "password": chosen},
-        as_json=as_json,
-    )
+    made = {"tenant": slug, "tenant_id": str(founded.tenant_id), "email": email}
+    _show(made | ({} if password else {"password": chosen}), as_json=as_json)
 
 
 @command
@@ -58,7 +60,7 @@ async def create_user(
     password: str | None,
     as_json: bool,
 ) -> None:
-    """Makes a user in their teams and shows how they sign in."""
+    """Makes a user in their teams and shows how they sign in; as `create_tenant`."""
     if role not in tuple(Role):
         raise Mistake(f"There is no role {role!r}. Roles: {', '.join(Role)}.")
     chosen = password or new_password()
@@ -71,10 +73,8 @@ async def create_user(
             )
             for team in teams:
                 await people.put_member(work, await _team(work, team), user_id, lead=False)
-    _show(
-        {"tenant": slug, "user_id": str(user_id), "email": email, "password": chosen, "role": role},
-        as_json=as_json,
-    )
+    made = {"tenant": slug, "user_id": str(user_id), "email": email, "role": role}
+    _show(made | ({} if password else {"password": chosen}), as_json=as_json)
 
 
 @command
@@ -86,9 +86,12 @@ async def create_token(
     email: str | None,
     scopes: Sequence[str],
     rate_class: str,
+    days: int | None,
     as_json: bool,
 ) -> None:
     """Makes a token and shows its secret, which is kept nowhere."""
+    now = clock()
+    expires_at = None if days is None else now + timedelta(days=days)
     async with database(settings_of(Home(home))) as opened:
         tenant_id = await tenant_named(opened, slug)
         async with opened.transaction(tenant_id) as work:
@@ -108,9 +111,27 @@ async def create_token(
                 user_id=user_id,
                 scopes=frozenset(scopes),
                 rate_class=rate_class_named(rate_class),
-                now=clock(),
+                now=now,
+                expires_at=expires_at,
             )
-    _show({"tenant": slug, "token_id": str(made.id), "token": made.secret}, as_json=as_json)
+    shown = {"tenant": slug, "token_id": str(made.id), "token": made.secret}
+    if expires_at is not None:
+        shown["expires_at"] = expires_at.isoformat(timespec="seconds")
+    _show(shown, as_json=as_json)
+
+
+def password_from_stdin() -> str:
+    """The password an operator types twice unseen, or the first line a script sends.
+
+    Never an argument: those can be read by everybody on the machine, and stay in a shell's history.
+    """
+    if sys.stdin.isatty():
+        typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return typed
+    sent = sys.stdin.readline().rstrip("\r\n")
+    if not sent:
+        raise Mistake("There is no password on the standard input.")
+    return sent
 
 
 def new_password() -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_HOME, HomeOption, Json, Slug
+from cli.options import DEFAULT_HOME, HomeOption, Json, PasswordStdin, Slug
 from cli.output import sentences
 
 app = typer.Typer(
@@ -169,14 +169,16 @@ def create_tenant(
     slug: Annotated[str, typer.Argument(help="Its short name, never changed: letters, digits, -")],
     email: Annotated[str, typer.Option(help="The first admin's address.")],
     name: Annotated[str | None, typer.Option(help="Its full name.")] = None,
-    password: Annotated[str | None, typer.Option(help="The admin's; else one is made.")] = None,
+    password_stdin: PasswordStdin = False,
     rate_class: Annotated[str, typer.Option(help="standard, high or unlimited.")] = "standard",
     home: HomeOption = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Make a tenant with its first admin."""
-    from cli.accounts import create_tenant
+    from cli.accounts import create_tenant, password_from_stdin
 
+    with sentences():
+        password = password_from_stdin() if password_stdin else None
     create_tenant(
         home,
         slug=slug,
@@ -195,13 +197,15 @@ def create_user(
     name: Annotated[str, typer.Option()],
     role: Annotated[str, typer.Option(help="admin, supervisor, agent or viewer.")] = "agent",
     team: Annotated[list[str] | None, typer.Option(help="A team's name; may be repeated.")] = None,
-    password: Annotated[str | None, typer.Option(help="Else one is made.")] = None,
+    password_stdin: PasswordStdin = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
     """Make a user who can sign in."""
-    from cli.accounts import create_user
+    from cli.accounts import create_user, password_from_stdin
 
+    with sentences():
+        password = password_from_stdin() if password_stdin else None
     create_user(
         home,
         slug=slug,
@@ -225,6 +229,9 @@ def create_token(
         list[str] | None, typer.Option(help="A permission it is limited to; may be repeated.")
     ] = None,
     rate_class: Annotated[str, typer.Option(help="standard, high or unlimited.")] = "standard",
+    expires: Annotated[
+        int | None, typer.Option(min=1, max=3650, metavar="DAYS", help="Else it does not expire.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
@@ -238,6 +245,7 @@ def create_token(
         email=email,
         scopes=scope or [],
         rate_class=rate_class,
+        days=expires,
         as_json=as_json,
     )
 

@@ -99,9 +99,7 @@ async def rebuild_workflows(home: Path, *, everything: bool, as_json: bool) -> N
     except (RPCError, RuntimeError) as error:
         raise Mistake(f"Temporal does not answer: {error}") from error
     async with relay_database(settings) as opened:
-        written = await retell_astray(
-            opened, known, progress=lambda count: say(f"{count} tickets")
-        )
+        written = await retell_astray(opened, known, progress=lambda count: say(f"{count} tickets"))
         await relay.restart_bulk(opened)
     if as_json:
         answer({"tickets": written})

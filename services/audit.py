@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
+from prometheus_client import Gauge
 
 from domain.errors import Unavailable
 from domain.permissions import Principal
@@ -19,6 +20,9 @@ from services.tickets import Origin, clock
 
 logger = logging.getLogger(__name__)
 
+UNSEALED_AGE = Gauge(
+    "audit_unsealed_age_seconds", "Age of the oldest entry that no one sealed yet.", []
+)
 SEAL_BATCH = 1_000
 _FIRST = bytes(32)  # what the first entry of a chain follows
 _HASHED = (
@@ -215,8 +219,11 @@ async def seal_all(relay: Database, database: Database, *, every: float = 2.0) -
         try:
             async with relay.transaction(None) as work:
                 waiting = await work.rows(
-                    "select distinct tenant_id from audit_entries where position is null limit 1000"
+                    "select tenant_id, min(at) as oldest from audit_entries"
+                    " where position is null group by tenant_id order by oldest limit 1000"
                 )
+            age = clock() - waiting[0]["oldest"] if waiting else timedelta()
+            UNSEALED_AGE.set(max(0.0, age.total_seconds()))
             for row in waiting:
                 sealed = SEAL_BATCH
                 while sealed == SEAL_BATCH:

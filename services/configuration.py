@@ -56,9 +56,17 @@ async def statuses(work: Work) -> Sequence[Row]:
     )
 
 
+async def status(work: Work, key: str) -> Row:
+    """One status. Raises NotFound."""
+    for row in await statuses(work):
+        if row["key"] == key:
+            return row
+    raise NotFound(f"There is no status {key!r}.")
+
+
 async def create_status(work: Work, new: Mapping[str, object]) -> Row:
     """A new status at the end of the list."""
-    await _hold(work)
+    await hold(work)
     known = {row["key"]: row for row in await statuses(work)}
     key = str(new.get("key") or key_of(str(new["name"])))
     if not _KEY.fullmatch(key):
@@ -90,7 +98,7 @@ async def create_status(work: Work, new: Mapping[str, object]) -> Row:
 
 async def change_status(work: Work, key: str, new: Mapping[str, object]) -> tuple[Row, Changes]:
     """The status with new values, and what changed. Its key and category never change."""
-    await _hold(work)
+    await hold(work)
     known = {row["key"]: row for row in await statuses(work)}
     before = known.get(key)
     if before is None:
@@ -105,7 +113,7 @@ async def change_status(work: Work, key: str, new: Mapping[str, object]) -> tupl
 
 async def order_statuses(work: Work, keys: Sequence[str]) -> Changes:
     """Puts the statuses in this order; the first active of a category is the one rules use."""
-    await _hold(work)
+    await hold(work)
     before = [row["key"] for row in await statuses(work)]
     if sorted(keys) != sorted(before):
         raise Invalid(
@@ -152,9 +160,17 @@ async def fields_of(work: Work) -> Sequence[Row]:
     )
 
 
+async def field(work: Work, key: str) -> Row:
+    """One custom field. Raises NotFound."""
+    for row in await fields_of(work):
+        if row["key"] == key:
+            return row
+    raise NotFound(f"There is no field {key!r}.")
+
+
 async def create_field(work: Work, new: Mapping[str, object]) -> Row:
     """A new custom field at the end of the list."""
-    await _hold(work)
+    await hold(work)
     known = await fields_of(work)
     key = str(new.get("key") or key_of(str(new["label"])))
     if not _KEY.fullmatch(key):
@@ -182,7 +198,7 @@ async def create_field(work: Work, new: Mapping[str, object]) -> Row:
 
 async def change_field(work: Work, key: str, new: Mapping[str, object]) -> tuple[Row, Changes]:
     """The field with new values, and what changed. Its key and kind never change."""
-    await _hold(work)
+    await hold(work)
     before = next((row for row in await fields_of(work) if row["key"] == key), None)
     if before is None:
         raise NotFound(f"There is no field {key!r}.")
@@ -247,7 +263,7 @@ async def calendar(work: Work, calendar_id: uuid.UUID) -> Row:
 
 async def create_calendar(work: Work, *, name: str, body: Calendar, now: datetime) -> Row:
     """A new calendar. Raises Conflict for a name in use."""
-    await _hold(work)
+    await hold(work)
     _refuse_name(name, await calendars(work), None)
     calendar_id = new_id()
     await _insert(
@@ -273,7 +289,7 @@ async def change_calendar(
 
     Clocks that ended stay as they were; open tickets are timed anew at their next event.
     """
-    await _hold(work)
+    await hold(work)
     before = await calendar(work, calendar_id)
     changes: Changes = {}
     if name is not None and name != before["name"]:
@@ -361,7 +377,7 @@ async def create_policy(
     work: Work, *, name: str, terms: Mapping[str, object], now: datetime
 ) -> Row:
     """A new policy behind the others. `terms` are a policy's, without id and versions."""
-    await _hold(work)
+    await hold(work)
     known = await policies(work)
     _refuse_name(name, known, None)
     made = await _policy(work, new_id(), 1, name, terms)
@@ -392,7 +408,7 @@ async def change_policy(
     now: datetime,
 ) -> tuple[Row, Changes]:
     """The policy, in a new version where its terms changed; open tickets follow later."""
-    await _hold(work)
+    await hold(work)
     before = await policy(work, policy_id)
     changes: Changes = {}
     called = name or before["name"]
@@ -425,7 +441,7 @@ async def change_policy(
 
 async def order_policies(work: Work, ids: Sequence[uuid.UUID]) -> Changes:
     """Puts the policies in this order."""
-    await _hold(work)
+    await hold(work)
     before = [row["id"] for row in await policies(work)]
     if sorted(ids) != sorted(before):
         raise Invalid("Name every policy once.", fields={"/ids": "are not exactly the policies"})
@@ -522,7 +538,7 @@ async def _keep_policy(work: Work, made: Policy, now: datetime) -> None:
 # Parts.
 
 
-async def _hold(work: Work) -> None:
+async def hold(work: Work) -> None:
     """One change of a tenant's configuration at a time: each checks what the last one left."""
     await work.batch(("select 1 from tenants where id = %s for update", (work.tenant_id,)))
 

@@ -383,6 +383,17 @@ async def _organization_for(work: Work, identities: Sequence[Identity]) -> uuid.
     return None
 
 
+async def hold(work: Work, table: Literal["customers", "organizations"], id_: uuid.UUID) -> Row:
+    """The row itself: nobody else changes it until the commit. Raises NotFound."""
+    before = await work.row(
+        f"select * from {table} where tenant_id = :tenant and id = :id for update",
+        {"tenant": work.tenant_id, "id": id_},
+    )
+    if before is None:
+        raise _NoCustomer if table == "customers" else _NoOrganization
+    return before
+
+
 async def _change(
     work: Work,
     table: Literal["customers", "organizations"],
@@ -391,12 +402,7 @@ async def _change(
     known: Sequence[str],
     now: datetime,
 ) -> dict[str, list[object]]:
-    before = await work.row(
-        f"select * from {table} where tenant_id = :tenant and id = :id for update",
-        {"tenant": work.tenant_id, "id": id_},
-    )
-    if before is None:
-        raise _NoCustomer if table == "customers" else _NoOrganization
+    before = await hold(work, table, id_)
     new = {n: changes[n] for n in known if n in changes and changes[n] != before[n]}
     if new:
         await work.execute(

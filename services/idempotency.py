@@ -130,5 +130,5 @@ def founded_under(secret: str, caller: str, key: str) -> uuid.UUID:
     """
     name = f"{caller}\0{key}".encode()
     return uuid.UUID(
-        bytes=hmac.digest(secret.encode(), b"founded\0" + name, "sha256")[:16], version=8
+        bytes=hmac.digest(secret.encode(), b"founded\0" + name, "sha256")[:16], version=5
     )

@@ -39,6 +39,7 @@ async def merge(
     key: str,
     caller: Principal,
     origin: Origin | None = None,
+    seen: int | None = None,
 ) -> Merging:
     """`source` becomes a redirect to `target`, its messages move there; both remember it.
 
@@ -60,6 +61,7 @@ async def merge(
                 cause=cause,
             ),
             Permission.TICKETS_MERGE,
+            seen=seen,
         ),
         Step(
             target,
@@ -85,6 +87,7 @@ async def unmerge(
     key: str,
     caller: Principal,
     origin: Origin | None = None,
+    seen: int | None = None,
 ) -> Merging:
     """`source` is itself again, in the state it was merged in, with every message written in it.
 
@@ -122,6 +125,7 @@ async def unmerge(
                 cause=cause,
             ),
             Permission.TICKETS_MERGE,
+            seen=seen,
         ),
         Step(
             row["target"],
@@ -157,6 +161,7 @@ async def split(
     key: str,
     caller: Principal,
     origin: Origin | None = None,
+    seen: int | None = None,
 ) -> Splitting:
     """The chosen messages become a new ticket of the same requester, linked both ways.
 
@@ -215,6 +220,7 @@ async def split(
                 cause=origin.cause if origin else {},
             ),
             Permission.TICKETS_MERGE,
+            seen=seen,
         ),
         caller=caller,
         origin=origin,

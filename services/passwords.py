@@ -1,12 +1,13 @@
 """Links that set a password once: made, mailed by a workflow, told apart from every other token."""
 
 import hashlib
+import hmac
 import uuid
 from datetime import datetime, timedelta
 from typing import Literal
 
 import jwt
-from sqlalchemy import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from domain.mail import OutgoingMail
 from models.accounts import PasswordLink
@@ -33,16 +34,28 @@ class PasswordLinks:
         self._public_url = public_url.rstrip("/")
 
     async def make(
-        self, work: Work, user_id: uuid.UUID, *, purpose: Purpose, now: datetime, by_mail: bool
+        self,
+        work: Work,
+        user_id: uuid.UUID,
+        *,
+        purpose: Purpose,
+        now: datetime,
+        by_mail: bool,
+        once: str | None = None,
     ) -> str:
         """A link that lets whoever opens it set that person's password once.
 
-        By mail, it is committed with the row that makes a workflow send it.
+        By mail, it is committed with the row that makes a workflow send it: once for all that is
+        asked under the same name.
         """
         link_id = new_id()
+        if once is not None:
+            name = hmac.digest(self._key, f"{user_id}\0{once}".encode(), "sha256")
+            link_id = uuid.UUID(bytes=name[:16], version=5)
         expires = now + (INVITE_LASTS if purpose == "invite" else RESET_LASTS)
-        await work.execute(
-            insert(PasswordLink).values(
+        made = await work.row(
+            insert(PasswordLink)
+            .values(
                 tenant_id=work.tenant_id,
                 id=link_id,
                 user_id=user_id,
@@ -50,8 +63,10 @@ class PasswordLinks:
                 created_at=now,
                 expires_at=expires,
             )
+            .on_conflict_do_nothing()
+            .returning(PasswordLink.id)
         )
-        if by_mail:
+        if by_mail and made is not None:
             await work.batch(
                 (
                     "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq,"

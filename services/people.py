@@ -104,36 +104,51 @@ async def create_tenant_with_admin(
     now: Callable[[], datetime] = clock,
 ) -> Founded:
     """A new tenant and the admin who runs it, all or nothing. Without a password: invited."""
-    tenant_id = new_id()
-    password_hash = None if password is None else await hash_password(password)
-    moment = now()
-    async with database.transaction(tenant_id) as work:
-        await create_tenant(
+    async with database.transaction(new_id()) as work:
+        return await found(
             work,
             NewTenant(slug, name, settings or DeskSettings(), rate_class),
-            tenant_id=tenant_id,
-            now=moment,
-        )
-        user_id = await create_user(
-            work,
             email=email,
-            name=admin_name or email.partition("@")[0],
-            role=Role.ADMIN,
-            password_hash=password_hash,
-            now=moment,
-        )
-        await audit.record(
-            work,
-            caller=None,
-            actor_id=user_id,
+            password=password,
+            admin_name=admin_name,
             origin=origin,
-            action="tenant.created",
-            target_kind="tenant",
-            target_id=tenant_id,
-            data={"slug": slug, "name": name},
-            now=moment,
+            now=now(),
         )
-    return Founded(tenant_id, user_id)
+
+
+async def found(
+    work: Work,
+    new: NewTenant,
+    *,
+    email: str,
+    password: str | None,
+    admin_name: str | None,
+    origin: Origin | None,
+    now: datetime,
+) -> Founded:
+    """The tenant that `work` is for, with its first admin. Without a password: invited."""
+    password_hash = None if password is None else await hash_password(password)
+    await create_tenant(work, new, tenant_id=work.tenant_id, now=now)
+    user_id = await create_user(
+        work,
+        email=email,
+        name=admin_name or email.partition("@")[0],
+        role=Role.ADMIN,
+        password_hash=password_hash,
+        now=now,
+    )
+    await audit.record(
+        work,
+        caller=None,
+        actor_id=user_id,
+        origin=origin,
+        action="tenant.created",
+        target_kind="tenant",
+        target_id=work.tenant_id,
+        data={"slug": new.slug, "name": new.name},
+        now=now,
+    )
+    return Founded(work.tenant_id, user_id)
 
 
 # Users.
@@ -224,6 +239,18 @@ async def user(work: Work, user_id: uuid.UUID) -> Row:
     return found
 
 
+async def hold_user(work: Work, user_id: uuid.UUID) -> Sequence[Row]:
+    """The user and the admins who work here: nobody else changes them until the commit."""
+    locked = await work.rows(
+        "select id, name, role, active from users where tenant_id = :tenant"
+        " and (id = :id or (role = 'admin' and active)) order by id for update",
+        {"tenant": work.tenant_id, "id": user_id},
+    )
+    if not any(row["id"] == user_id for row in locked):
+        raise UserNotFound
+    return locked
+
+
 async def change_user(
     work: Work,
     user_id: uuid.UUID,
@@ -239,14 +266,8 @@ async def change_user(
     admins who demote each other at once, one is refused.
     """
     tenant = work.tenant_id
-    locked = await work.rows(
-        "select id, name, role, active from users where tenant_id = :tenant"
-        " and (id = :id or (role = 'admin' and active)) order by id for update",
-        {"tenant": tenant, "id": user_id},
-    )
-    was = next((row for row in locked if row["id"] == user_id), None)
-    if was is None:
-        raise UserNotFound
+    locked = await hold_user(work, user_id)
+    was = next(row for row in locked if row["id"] == user_id)
     new = {
         "name": change.name if change.name is not None else was["name"],
         "role": change.role.value if change.role is not None else was["role"],
@@ -332,14 +353,20 @@ async def create_team(work: Work, *, name: str, routing: str, now: datetime) -> 
     return team_id
 
 
-async def change_team(work: Work, team_id: uuid.UUID, change: TeamChange) -> dict[str, object]:
-    """Changes a team; what changed, as [before, after]. Raises TeamNotFound, TeamNameTaken."""
-    was = await work.row(
+async def hold_team(work: Work, team_id: uuid.UUID) -> Row:
+    """The team's own row: nobody else changes it until the commit. Raises TeamNotFound."""
+    found = await work.row(
         "select name, routing, active from teams where tenant_id = :tenant and id = :id for update",
         {"tenant": work.tenant_id, "id": team_id},
     )
-    if was is None:
+    if found is None:
         raise TeamNotFound
+    return found
+
+
+async def change_team(work: Work, team_id: uuid.UUID, change: TeamChange) -> dict[str, object]:
+    """Changes a team; what changed, as [before, after]. Raises TeamNotFound, TeamNameTaken."""
+    was = await hold_team(work, team_id)
     new = {
         "name": change.name if change.name is not None else was["name"],
         "routing": change.routing if change.routing is not None else was["routing"],
@@ -506,6 +533,9 @@ __all__ = [
     "create_team",
     "create_tenant_with_admin",
     "create_user",
+    "found",
+    "hold_team",
+    "hold_user",
     "put_member",
     "release",
     "remove_member",

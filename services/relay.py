@@ -203,7 +203,8 @@ async def lag(database: Database) -> list[Row]:
         return await work.rows(
             "select d.destination, count(o.id) as waiting,"
             " coalesce(extract(epoch from now() - min(o.created_at)), 0)::float as seconds,"
-            " max(o.error) as error"
+            " (array_agg(o.error order by o.available_at desc)"
+            " filter (where o.error is not null))[1] as error"
             " from unnest(array['workflows', 'index', 'live']) d(destination)"
             " left join outbox o on o.destination = d.destination"
             " group by d.destination order by d.destination"

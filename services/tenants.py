@@ -95,6 +95,13 @@ async def tenant(work: Work) -> Row:
     return found | {"settings": DeskSettings.model_validate(found["settings"])}
 
 
+async def hold(work: Work) -> None:
+    """Nobody else changes the tenant until the commit."""
+    await work.execute(
+        "select 1 from tenants where id = :id for no key update", {"id": work.tenant_id}
+    )
+
+
 async def change_tenant(
     work: Work,
     *,
@@ -105,9 +112,7 @@ async def change_tenant(
     now: datetime,
 ) -> None:
     """Changes the tenant's name, and of its settings those that are given. Raises Invalid."""
-    await work.execute(
-        "select 1 from tenants where id = :id for no key update", {"id": work.tenant_id}
-    )
+    await hold(work)
     was = await tenant(work)
     before: DeskSettings = was["settings"]
     after = before

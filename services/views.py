@@ -56,6 +56,16 @@ class UnknownField(Invalid):
         )
 
 
+class UnknownStatus(Invalid):
+    code = "unknown_status"
+
+    def __init__(self, keys: list[str], known: list[str]) -> None:
+        super().__init__(
+            f"There is no status {keys[0]!r}. Known: {', '.join(known)}.",
+            fields={"query/status": f"{', '.join(keys)}: not a status of this desk"},
+        )
+
+
 class CustomerNotFound(NotFound):
     code = "customer_not_found"
 
@@ -139,6 +149,9 @@ class TicketFilter:
         }
         packed = orjson.dumps(said, option=orjson.OPT_SORT_KEYS, default=str)
         return hashlib.sha256(packed).hexdigest()[:12]
+
+
+EVERYTHING = TicketFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +261,9 @@ class Views:
         if wanted.fields or wanted.tags_all or wanted.tags_any:
             desk = await self._marked(work, wanted, conditions, parameters)
             if desk is None:
-                return Page([], None, await self._desks.current(work))
+                desk = await self._desks.current(work)
+                _refuse_unknown(wanted, desk)
+                return Page([], None, desk)
         head, *tail = _pages(sort, after, conditions, parameters, limit + 1)
         config, rows = await work.batch(ledger.config_version(work.tenant_id), head)
         for statement in tail:
@@ -258,18 +273,33 @@ class Views:
         more = len(rows) > limit
         rows = rows[:limit]
         desk = await self._desks.get(work, config[0]["config_version"])
+        _refuse_unknown(wanted, desk)
         following = _write_cursor(sort, wanted, rows[-1]) if more else None
         return Page([listed(row) for row in rows], following, desk)
 
-    async def counts(self, work: Work, caller: Principal, *, now: datetime) -> Counts:
-        """What the sidebar shows. No count reads more than COUNTED + 1 tickets that match."""
-        scope, parameters = visible(caller)
-        parameters |= {"tenant": work.tenant_id, "now": now, "me": caller.id}
+    async def counts(
+        self,
+        work: Work,
+        caller: Principal,
+        *,
+        now: datetime,
+        wanted: TicketFilter = EVERYTHING,
+    ) -> Counts:
+        """What the sidebar shows, of the tickets that a filter shows. No count reads more than
+        COUNTED + 1 tickets that match."""
+        conditions, parameters = _conditions(work, caller, wanted, now)
+        parameters |= {"me": caller.id}
+        if wanted.status:
+            _refuse_unknown(wanted, await self._desks.current(work))
+        marks = wanted.fields or wanted.tags_all or wanted.tags_any
+        if marks and await self._marked(work, wanted, conditions, parameters) is None:
+            conditions.append("false")
+        which = " and ".join(conditions)
 
         def counted(condition: str) -> str:
             return (
-                "(select count(*) from (select from tickets t where t.tenant_id = %(tenant)s"
-                f" and {condition} and {scope} limit {COUNTED + 1}) counted)"
+                f"(select count(*) from (select from tickets t where {which}"
+                f" and {condition} limit {COUNTED + 1}) counted)"
             )
 
         columns = [f'{counted("t.category = " + _quoted(c))} as "{c.value}"' for c in Category]
@@ -642,6 +672,26 @@ def with_requester(inner: str, *, order: str | None = None) -> str:
         " order by i.created_at, i.id limit 1) as requester_email"
         f" from ({inner}) t{last}"
     )
+
+
+async def requester_of(work: Work, customer_id: uuid.UUID) -> tuple[str | None, str | None]:
+    """A customer's name and oldest address, as lists show them."""
+    [rows] = await work.batch(
+        (
+            "select c.name, (select i.value from customer_identities i"
+            " where i.tenant_id = c.tenant_id and i.customer_id = c.id and i.kind = 'email'"
+            " order by i.created_at, i.id limit 1) as email"
+            " from customers c where c.tenant_id = %s and c.id = %s",
+            (work.tenant_id, customer_id),
+        )
+    )
+    return (rows[0]["name"], rows[0]["email"]) if rows else (None, None)
+
+
+def _refuse_unknown(wanted: TicketFilter, desk: Desk) -> None:
+    unknown = [key for key in wanted.status if key not in desk.statuses]
+    if unknown:
+        raise UnknownStatus(unknown, list(desk.statuses))
 
 
 def listed(row: Row) -> Listed:

@@ -83,6 +83,8 @@ def api_and_worker(environment: Mapping[str, str]) -> Sequence[Program]:
                 "--port", environment["HOLDFAST_API_PORT"],
                 "--loop", "uvloop", "--http", "httptools",
                 "--no-access-log", "--timeout-graceful-shutdown", "5",
+                # Left to itself, uvicorn believes what anybody on this machine forwards.
+                "--forwarded-allow-ips", environment.get("FORWARDED_ALLOW_IPS", ""),
             ),
         ),
         Program("worker", (sys.executable, "-m", "worker")),

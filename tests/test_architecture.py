@@ -235,6 +235,7 @@ _SQL_CLOCK = re.compile(
 SQL_CLOCKS = {
     ("models/ledger.py", "_INSERT_OUTBOX"): "when a fact may be told",
     ("services/bulk.py", "_outbox"): "likewise, of a job",
+    ("services/passwords.py", "PasswordLinks.make"): "likewise, of a link to be mailed",
     ("services/relay.py", "Relay.drain"): "which facts may be told",
     ("services/relay.py", "Relay._forget"): "when to try again",
     ("services/relay.py", "lag"): "how old the oldest untold fact is",

@@ -292,7 +292,7 @@ def test_pins_are_the_lock_with_extras_and_nothing_of_the_embedded_servers() -> 
 def test_alerts_and_dashboard_ask_for_metrics_that_exist() -> None:
     source = "".join(
         path.read_text("utf-8")
-        for folder in ("api", "services", "adapters")
+        for folder in ("api", "services", "adapters", "activities")
         for path in (ROOT / folder).rglob("*.py")
     )
     known = set(re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(\w+)"', source))
@@ -301,7 +301,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_exist() -> None:
     board = json.loads((ROOT / "deploy/grafana/dashboards/holdfast.json").read_text("utf-8"))
     asked += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     for expression in asked:
-        names = re.findall(r"\b((?:outbox|http)_\w+)", expression)
+        names = re.findall(r"\b((?:outbox|http|timer|deliveries|triage|audit)_\w+)", expression)
         assert names or "up{" in expression, expression
         for name in names:
             assert name.removesuffix("_bucket") in known, name

@@ -1,13 +1,12 @@
 """What people do to tickets. Each answers with the ticket as it is now, its version in the ETag."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AwareDatetime, EmailStr, Field, model_validator
 
 from api.deps import Allowed, EventKey, From, Served, Tx
@@ -15,6 +14,7 @@ from api.resources import Resources
 from api.routing import Route
 from api.shapes import Request, examples
 from api.tickets.shapes import TicketOut, ticket_out
+from api.versions import Seen
 from domain.errors import Conflict, Invalid, NotFound, TicketNotFound
 from domain.permissions import Permission, Principal, check
 from domain.states import (
@@ -50,6 +50,7 @@ from models.session import Work
 from services import files
 from services.customers import clean_identity
 from services.tickets import Origin, Outcome, Requester, Step, TicketRequest
+from services.views import requester_of
 from services.words import words
 
 router = APIRouter(prefix="/api/v1/tickets", tags=["tickets"], route_class=Route)
@@ -59,7 +60,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 Tags = Annotated[list[Tag], Field(max_length=100)]
 Fields = Annotated[dict[str, object], Field(max_length=300)]
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
-Seen = Annotated[
+Read = Annotated[
     int | None, Field(ge=0, description="`seq` of the ticket as the author last read it.")
 ]
 
@@ -156,7 +157,7 @@ class ReplyIn(Spoken):
     )
 
     status: str | None = None
-    seen: Seen = None
+    seen: Read = None
 
 
 class NoteIn(Spoken):
@@ -200,7 +201,7 @@ class TicketPatch(Request):
     remove_tags: Tags = Field(default_factory=list)
     fields: Fields = Field(default_factory=dict)
     reason: Reason | None = None
-    seen: Seen = None
+    seen: Read = None
 
     @model_validator(mode="after")
     def _clears_what_can_be_cleared(self) -> Self:
@@ -222,7 +223,7 @@ class AssignIn(Request):
     team_id: UUID | None = None
     assignee_id: UUID | None = None
     reason: Reason | None = None
-    seen: Seen = None
+    seen: Read = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -285,12 +286,16 @@ class LinkIn(Request):
 
 
 class Acting:
-    """What every action needs beside its caller: where it came from and under which key."""
+    """What every action needs beside its caller: where it came from, under which key, and which
+    version of the ticket it was decided upon."""
 
-    def __init__(self, served: Resources, origin: Origin, key: str) -> None:
+    def __init__(
+        self, served: Resources, origin: Origin, key: str, seen: int | None = None
+    ) -> None:
         self.served = served
         self.origin = origin
         self.key = key
+        self.seen = seen
 
     async def act(
         self,
@@ -314,7 +319,7 @@ class Acting:
             occurred_at=occurred_at,
         )
         [outcome] = await self.served.tickets.handle(
-            work, Step(number, event, permission), caller=caller, origin=self.origin
+            work, Step(number, event, permission, seen=self.seen), caller=caller, origin=self.origin
         )
         return await self.answer(work, outcome, response)
 
@@ -324,10 +329,15 @@ class Acting:
         return ticket_out(outcome.ticket, await self.served.desks.get(work, 0))
 
 
-async def _acting(served: Served, origin: From, key: EventKey) -> Acting:
+async def _creating(served: Served, origin: From, key: EventKey) -> Acting:
     return Acting(served, origin, key)
 
 
+async def _acting(served: Served, origin: From, key: EventKey, seen: Seen) -> Acting:
+    return Acting(served, origin, key, seen)
+
+
+Create = Annotated[Acting, Depends(_creating)]
 Act = Annotated[Acting, Depends(_acting)]
 
 
@@ -345,7 +355,7 @@ def uploader(caller: Principal) -> str:
 
 @router.post("", status_code=201, summary="Create a ticket")
 async def create_ticket(
-    body: NewTicketIn, caller: Creator, work: Tx, act: Act, response: Response
+    body: NewTicketIn, caller: Creator, work: Tx, act: Create, response: Response
 ) -> TicketOut:
     who = body.requester
     requester = None
@@ -385,18 +395,24 @@ async def create_ticket(
         origin=act.origin,
     )
     response.headers["Location"] = f"/api/v1/tickets/{outcome.ticket.number}"
-    return await act.answer(work, outcome, response)
+    made = await act.answer(work, outcome, response)
+    name, email = await requester_of(work, outcome.ticket.requester_id)
+    asking = made.requester.model_copy(update={"name": name, "email": email})
+    return made.model_copy(update={"requester": asking})
 
 
 @router.post("/{number}/replies", status_code=201, summary="Answer the customer")
 async def reply(
     number: Number, body: ReplyIn, caller: Replier, work: Tx, act: Act, response: Response
 ) -> TicketOut:
-    """With `seen`, the answer is refused (409 `newer_message`) where somebody wrote meanwhile."""
+    """With `If-Match` (or `seen`), it is refused where somebody wrote meanwhile (409
+    `newer_message`), or changed what it changes (409 `changed_meanwhile`)."""
     if body.status is not None:
         caller.require(Permission.TICKETS_CHANGE)
     message = await spoken(work, body, uploader(caller))
-    payload = AgentReplied(message, status=body.status, seen=body.seen)
+    payload = AgentReplied(
+        message, status=body.status, seen=body.seen if body.seen is not None else act.seen
+    )
     return await act.act(work, caller, number, payload, Permission.TICKETS_REPLY, response)
 
 
@@ -448,7 +464,6 @@ async def change_ticket(
     work: Tx,
     act: Act,
     response: Response,
-    if_match: Annotated[str | None, Header(max_length=100)] = None,
 ) -> TicketOut:
     """With `If-Match` (or `seen`), changes to what somebody else changed meanwhile are refused.
 
@@ -461,7 +476,6 @@ async def change_ticket(
         raise Invalid(
             "Set the tags, or add and remove some; not both.", fields={"/tags": "with add_tags"}
         )
-    seen = body.seen if body.seen is not None else _version(if_match)
     payload = Changed(
         subject=body.subject if body.subject is not None else KEEP,
         status=body.status if body.status is not None else KEEP,
@@ -474,22 +488,9 @@ async def change_ticket(
         remove_tags=tuple(body.remove_tags),
         fields=body.fields,
         reason=body.reason,
-        seen=seen,
+        seen=body.seen,
     )
     return await act.act(work, caller, number, payload, Permission.TICKETS_CHANGE, response)
-
-
-def _version(if_match: str | None) -> int | None:
-    """The seq that an If-Match names; None where any will do."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = re.fullmatch(r'\s*(?:W/)?"([0-9]{1,9})"\s*', if_match)
-    if found is None:
-        raise Invalid(
-            'If-Match holds the version that was read, as "12".',
-            fields={"header/If-Match": "is no version"},
-        )
-    return int(found[1])
 
 
 # Whose it is.
@@ -680,8 +681,9 @@ async def _relate(
     if len(ids) < 2:
         raise TicketNotFound
     there = await work.row(
-        "select 1 as one from relations where tenant_id = :tenant and source_id = :source"
-        " and kind = :kind and target_id = :target",
+        "select source_id from relations where tenant_id = :tenant and kind = :kind"
+        " and ((source_id = :source and target_id = :target)"
+        " or (kind = 'relates' and source_id = :target and target_id = :source))",
         {
             "tenant": work.tenant_id,
             "source": ids[source],
@@ -689,6 +691,8 @@ async def _relate(
             "target": ids[target],
         },
     )
+    if there is not None and there["source_id"] != ids[source]:  # related, told the other way
+        source, target = target, source
     if there is None and not add:
         raise NoLink
     if there is None and kind is RelationKind.PARENT:
@@ -706,6 +710,7 @@ async def _relate(
                 cause=act.origin.cause,
             ),
             Permission.TICKETS_CHANGE,
+            seen=act.seen if here == number else None,
         )
         for here, beyond in ((number, body.other), (body.other, number))
     ]

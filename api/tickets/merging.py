@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from api.deps import Allowed, EventKey, From, Served, Tx
 from api.routing import Route
 from api.shapes import Request, Shape, examples
 from api.tickets.shapes import TicketOut, ticket_out
+from api.versions import Seen
 from domain.permissions import Permission, Principal
 from services import merging
 
@@ -50,14 +51,18 @@ class Split(Shape):
 @router.post("/{number}/merge", summary="Merge into another ticket")
 async def merge_ticket(
     number: Number, asked: MergeRequest, caller: Merger, served: Served, work: Tx, origin: From,
-    key: EventKey,
+    key: EventKey, seen: Seen, response: Response,
 ) -> Merged:  # fmt: skip
-    """Merges this ticket into another. Replies to it go there from now on; it can be taken back."""
+    """Merges this ticket into another. Replies to it go there from now on; it can be taken back.
+
+    `If-Match` and `ETag` are of this ticket, `source`.
+    """
     result = await merging.merge(
         served.tickets, work, source=number, target=asked.into, key=key, caller=caller,
-        origin=origin,
+        origin=origin, seen=seen,
     )  # fmt: skip
     desk = await served.desks.current(work)
+    response.headers["ETag"] = f'"{result.source.ticket.seq}"'
     return Merged(
         source=ticket_out(result.source.ticket, desk), target=ticket_out(result.target.ticket, desk)
     )
@@ -65,13 +70,15 @@ async def merge_ticket(
 
 @router.post("/{number}/unmerge", summary="Take a merge back")
 async def unmerge_ticket(
-    number: Number, caller: Merger, served: Served, work: Tx, origin: From, key: EventKey
-) -> Merged:
+    number: Number, caller: Merger, served: Served, work: Tx, origin: From, key: EventKey,
+    seen: Seen, response: Response,
+) -> Merged:  # fmt: skip
     """Makes a merged ticket itself again, with every message that was written in it."""
     result = await merging.unmerge(
-        served.tickets, work, source=number, key=key, caller=caller, origin=origin
+        served.tickets, work, source=number, key=key, caller=caller, origin=origin, seen=seen
     )
     desk = await served.desks.current(work)
+    response.headers["ETag"] = f'"{result.source.ticket.seq}"'
     return Merged(
         source=ticket_out(result.source.ticket, desk), target=ticket_out(result.target.ticket, desk)
     )
@@ -80,14 +87,15 @@ async def unmerge_ticket(
 @router.post("/{number}/split", status_code=201, summary="Split messages off into a new ticket")
 async def split_ticket(
     number: Number, asked: SplitRequest, caller: Merger, served: Served, work: Tx, origin: From,
-    key: EventKey,
+    key: EventKey, seen: Seen, response: Response,
 ) -> Split:  # fmt: skip
     """Moves chosen messages into a new ticket of the same requester, linked to this one."""
     result = await merging.split(
         served.tickets, work, number=number, message_ids=asked.message_ids,
-        subject=asked.subject, key=key, caller=caller, origin=origin,
+        subject=asked.subject, key=key, caller=caller, origin=origin, seen=seen,
     )  # fmt: skip
     desk = await served.desks.current(work)
+    response.headers["ETag"] = f'"{result.source.ticket.seq}"'
     return Split(
         source=ticket_out(result.source.ticket, desk),
         created=ticket_out(result.created.ticket, desk),

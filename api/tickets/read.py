@@ -5,11 +5,11 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.deps import Allowed, Served, Tx
 from api.routing import Route
-from api.shapes import Page
+from api.shapes import Instant, Page
 from api.tickets.shapes import (
     ClockOut,
     CountsOut,
@@ -49,8 +49,8 @@ async def _views(served: Served) -> Views:
 Reading = Annotated[Views, Depends(_views)]
 
 
-class Listing(BaseModel):
-    """What a list shows and in which order.
+class Filter(BaseModel):
+    """Which tickets are meant.
 
     All conditions hold together; of a parameter given several times any value does. `field.KEY`
     compares the custom field KEY.
@@ -73,12 +73,12 @@ class Listing(BaseModel):
     tag: list[Text] = Field(default=[], max_length=20, description="All of these tags.")
     any_tag: list[Text] = Field(default=[], max_length=20, description="Any of these tags.")
     channel: list[Channel] = []
-    created_from: AwareDatetime | None = None
-    created_to: AwareDatetime | None = Field(default=None, description="Before this time.")
-    updated_from: AwareDatetime | None = None
-    updated_to: AwareDatetime | None = Field(default=None, description="Before this time.")
-    due_from: AwareDatetime | None = None
-    due_to: AwareDatetime | None = Field(default=None, description="Before this time.")
+    created_from: Instant | None = None
+    created_to: Instant | None = Field(default=None, description="Before this time.")
+    updated_from: Instant | None = None
+    updated_to: Instant | None = Field(default=None, description="Before this time.")
+    due_from: Instant | None = None
+    due_to: Instant | None = Field(default=None, description="Before this time.")
     breached: bool | None = Field(
         default=None, description="Whether a promise is broken now, recorded or not."
     )
@@ -87,9 +87,6 @@ class Listing(BaseModel):
     topic: list[Text] = Field(default=[], max_length=20)
     sentiment: list[Text] = Field(default=[], max_length=20)
     watching: Literal["me"] | None = None
-    sort: Sort = Sort.UPDATED_DESC
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=500)
 
     @model_validator(mode="after")
     def _knows_its_names(self) -> Self:
@@ -137,6 +134,14 @@ class Listing(BaseModel):
         )
 
 
+class Listing(Filter):
+    """What a list shows and in which order."""
+
+    sort: Sort = Sort.UPDATED_DESC
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=500)
+
+
 def _or_none(value: UUID | str) -> UUID | None:
     return value if isinstance(value, UUID) else None
 
@@ -164,10 +169,12 @@ async def list_tickets(
 
 
 @router.get("/tickets/counts", summary="How many tickets")
-async def count_tickets(work: Tx, caller: Viewer, views: Reading) -> CountsOut:
+async def count_tickets(
+    asked: Annotated[Filter, Query()], work: Tx, caller: Viewer, views: Reading
+) -> CountsOut:
     """How many tickets there are of each category; active ones that are the caller's, nobody's,
-    or past a promise."""
-    counts = await views.counts(work, caller, now=clock())
+    or past a promise. Takes the filters of the list, and counts among what that would show."""
+    counts = await views.counts(work, caller, now=clock(), wanted=asked.filter(caller))
     return CountsOut(
         categories={name: _up_to(count) for name, count in counts.categories.items()},
         mine=_up_to(counts.mine),

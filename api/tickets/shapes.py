@@ -13,7 +13,7 @@ from domain.tickets import Ticket
 
 
 class RequesterOut(Shape):
-    """The customer who asked. Answers to an action name the id alone."""
+    """The customer who asked. Answers to an action on a ticket there is name the id alone."""
 
     id: UUID
     name: str | None = None

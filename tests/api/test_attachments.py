@@ -183,7 +183,7 @@ async def test_a_file_too_large_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(files, "LARGEST_BYTES", 1000)
     answer = await upload(client, house.agent, b"x" * 1001)
-    assert (answer.status_code, answer.json()["code"]) == (422, FileTooLarge.code)
+    assert (answer.status_code, answer.json()["code"]) == (413, FileTooLarge.code)
     assert on_disk(place) == []
     assert (await upload(client, house.agent, b"x" * 1000)).status_code == 201
 

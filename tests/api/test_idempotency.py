@@ -1,6 +1,7 @@
 """A POST under a key happens once, whoever repeats it and however fast."""
 
 import asyncio
+import inspect
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -8,12 +9,14 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, File, Response, UploadFile
+from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
 from api.deps import Caller, EventKey, Tx
 from api.resources import Resources
 from api.routing import Route
-from models.session import Database
+from domain.permissions import Role
+from models.session import Database, Work
 from services import people
 from services.tickets import clock
 from settings import Settings
@@ -201,9 +204,143 @@ async def test_a_status_and_headers_that_an_endpoint_sets_itself_are_kept(
 async def test_an_event_is_named_by_its_caller_and_key(
     client: httpx.AsyncClient, house: House
 ) -> None:
-    from domain.permissions import Role
-
     named = await client.post("/api/v1/odd/key", headers={**house.admin, KEY: "k"})
     assert named.json() == {"key": f"{house.users[Role.ADMIN]}:k"}
     free = [await client.post("/api/v1/odd/key", headers=house.admin) for _ in range(2)]
     assert free[0].json() != free[1].json()
+
+
+async def test_a_repeated_answer_says_again_where_the_thing_is_and_in_which_version(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = {"subject": "It broke", "text": "Help", "requester": {"email": "a@example.org"}}
+    headers = {**house.agent, KEY: "with headers"}
+    first = await client.post("/api/v1/tickets", json=body, headers=headers)
+    again = await client.post("/api/v1/tickets", json=body, headers=headers)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert first.headers["location"] == f"/api/v1/tickets/{first.json()['number']}"
+    for name in ("location", "etag"):
+        assert again.headers[name] == first.headers[name]
+
+
+# Those without a tenant's transaction in their parameters.
+LOOK_THEMSELVES = {"/api/v1/auth/password-reset"}
+TAKE_NONE = {"/api/v1/auth/login", "/api/v1/auth/refresh"}
+
+
+def test_every_post_obeys_a_key_or_says_that_it_takes_none(app: FastAPI) -> None:
+    free, takers = set(), set()
+    document = app.openapi()["paths"]
+    for context in iter_route_contexts(app.routes):
+        route, path = context.original_route, str(context.path)
+        if not isinstance(route, Route) or "POST" not in (context.methods or ()):
+            continue
+        asked = inspect.signature(inspect.unwrap(route.endpoint), eval_str=True).parameters
+        kinds = {getattr(p.annotation, "__origin__", p.annotation) for p in asked.values()}
+        if Work not in kinds:
+            free.add(path)
+        offered = {p["name"] for p in document[path]["post"].get("parameters", [])}
+        assert (KEY in offered) == route.takes_key, path
+        if route.takes_key:
+            takers.add(path)
+        else:
+            assert KEY in document[path]["post"]["description"]
+    assert free == LOOK_THEMSELVES | TAKE_NONE
+    assert takers.isdisjoint(TAKE_NONE)
+
+
+def new_tenant() -> dict[str, str]:
+    return {
+        "slug": f"n-{uuid.uuid4().hex[:12]}",
+        "name": "New",
+        "email": "ada@example.org",
+        "password": "correct horse battery staple",
+    }
+
+
+@pytest.fixture
+async def stranger(other_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(other_app, client=(str(uuid.uuid4()), 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+async def test_a_tenant_is_made_once_under_a_key(stranger: httpx.AsyncClient) -> None:
+    body, key = new_tenant(), {KEY: "my first desk"}
+    first, second = await asyncio.gather(
+        *(stranger.post("/api/v1/tenants", json=body, headers=key) for _ in range(2))
+    )
+    assert (first.status_code, second.status_code) == (201, 201), second.text
+    assert first.content == second.content
+    other = await stranger.post("/api/v1/tenants", json=new_tenant(), headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    secret = body | {"password": "another horse battery staple"}
+    told_apart = await stranger.post("/api/v1/tenants", json=secret, headers=key)
+    assert (told_apart.status_code, told_apart.json()["code"]) == (422, "idempotency_key_reused")
+    free = await stranger.post("/api/v1/tenants", json=body, headers={KEY: "another"})
+    assert (free.status_code, free.json()["code"]) == (409, "slug_taken")
+
+
+async def test_two_strangers_who_choose_the_same_key_get_a_tenant_each(
+    stranger: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    key = {KEY: "the same"}
+    one = await stranger.post("/api/v1/tenants", json=new_tenant(), headers=key)
+    two = await client.post("/api/v1/tenants", json=new_tenant(), headers=key)
+    assert (one.status_code, two.status_code) == (201, 201)
+    assert one.json()["tenant_id"] != two.json()["tenant_id"]
+
+
+async def test_a_password_is_changed_once_under_a_key(stranger: httpx.AsyncClient) -> None:
+    body = new_tenant()
+    await stranger.post("/api/v1/tenants", json=body)
+    signed = await stranger.post(
+        "/api/v1/auth/login",
+        json={"email": body["email"], "password": body["password"], "tenant": body["slug"]},
+        headers={KEY: "takes none"},
+    )
+    headers = {"Authorization": f"Bearer {signed.json()['access_token']}", KEY: "change"}
+    change = {"current_password": body["password"], "new_password": "quite another one"}
+    for _ in range(2):  # by then the first password is wrong
+        answer = await stranger.post("/api/v1/auth/password", json=change, headers=headers)
+        assert answer.status_code == 204, answer.text
+    assert answer.headers["idempotency-replayed"] == "true"
+    other = change | {"new_password": "and yet another one"}
+    reused = await stranger.post("/api/v1/auth/password", json=other, headers=headers)
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_link_sets_a_password_once_under_a_key(
+    stranger: httpx.AsyncClient, house: House
+) -> None:
+    invited = {"email": "new@example.org", "name": "New"}
+    made = await stranger.post("/api/v1/users", json=invited, headers=house.admin)
+    body = {"link": made.json()["link"], "password": "correct horse battery staple"}
+    for key in ("set", "set"):
+        answer = await stranger.post("/api/v1/auth/password-link", json=body, headers={KEY: key})
+        assert answer.status_code == 204, answer.text
+    spent = await stranger.post("/api/v1/auth/password-link", json=body, headers={KEY: "other"})
+    assert (spent.status_code, spent.json()["code"]) == (422, "link_spent")
+
+
+async def test_a_link_is_mailed_once_under_a_key(
+    stranger: httpx.AsyncClient, house: House, database: Database
+) -> None:
+    email = f"{Role.AGENT.value}@{house.slug}.test.example"
+    for key in ("forgot", "forgot", None, None):
+        headers = {KEY: key} if key else {}
+        answer = await stranger.post(
+            "/api/v1/auth/password-reset", json={"email": email}, headers=headers
+        )
+        assert answer.status_code == 202
+    async with database.transaction(house.tenant_id) as work:
+        rows = await work.rows(
+            "select (select count(*) from password_links where tenant_id = :t) as links,"
+            " (select count(*) from outbox where tenant_id = :t and kind = 'link') as mails",
+            {"t": house.tenant_id},
+        )
+    assert rows == [{"links": 3, "mails": 3}]
+    empty = await stranger.post(
+        "/api/v1/auth/password-reset", json={"email": email}, headers={KEY: ""}
+    )
+    assert empty.status_code == 422

@@ -31,6 +31,8 @@ PUBLIC = {
     ("GET", "/livez"): "the supervisor asks it",
     ("GET", "/readyz"): "the load balancer asks it",
     ("GET", "/metrics"): "Prometheus asks it; it holds no tenant's data",
+    ("GET", "/set-password"): "a page that holds nothing; the link after its # is the credential",
+    ("GET", "/portal/tickets/{link}"): "a page that holds nothing; it asks with the signed link",
     ("POST", "/api/v1/auth/login"): "this is how one becomes somebody",
     ("POST", "/api/v1/auth/refresh"): "the refresh token is the credential",
     ("POST", "/api/v1/auth/password-reset"): "who forgot a password cannot sign in",
@@ -79,7 +81,7 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
 }
 QUERIES = {
     ("DELETE", "/api/v1/tickets/{number}/links"): "kind=relates&other=1",
-    ("GET", "/api/v1/calendars/{calendar_id}/preview"): "first=2026-01-01&last=2026-01-02",
+    ("GET", "/api/v1/calendars/{calendar_id}/preview"): "months=1",
 }
 # Addressed otherwise than the rest: the reference is not an id of a tenant's row.
 NOT_AN_ID = {"link", "tenant"}

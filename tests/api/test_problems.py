@@ -295,6 +295,88 @@ async def test_the_document_shows_problems_credentials_and_keys(client: httpx.As
     assert any(p["name"] == "Idempotency-Key" for p in operation["parameters"])
 
 
+async def test_guessing_at_one_account_is_counted_from_wherever_it_comes(app: FastAPI) -> None:
+    guess = {"email": f"{uuid.uuid4().hex}@example.org", "password": "wrong wrong wrong"}
+    answers = []
+    for n in range((CLASSES["account"] or 0) + 1):
+        transport = httpx.ASGITransport(app, client=(f"{uuid.uuid4()}", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as elsewhere:
+            email = guess["email"].upper() if n % 2 else guess["email"]
+            answers.append(
+                await elsewhere.post("/api/v1/auth/login", json=guess | {"email": email})
+            )
+    assert {a.status_code for a in answers[:-1]} == {401}
+    assert answers[-1].status_code == 429
+    assert answers[-1].headers["ratelimit-limit"] == str(CLASSES["account"])
+    assert answers[-1].headers["ratelimit-remaining"] == "0"
+
+
+async def test_a_refusals_headers_speak_of_the_limit_that_was_hit(
+    client: httpx.AsyncClient,
+) -> None:
+    guess = {"email": f"{uuid.uuid4().hex}@example.org", "password": "wrong wrong wrong"}
+    limit = CLASSES["login"] or 0
+    for left in range(limit - 1, -1, -1):
+        answer = await client.post("/api/v1/auth/login", json=guess)
+        assert answer.status_code == 401
+        assert answer.headers["ratelimit-remaining"] == str(left)
+    hit = await client.post("/api/v1/auth/login", json=guess)
+    assert hit.status_code == 429
+    assert hit.headers["ratelimit-limit"] == str(limit)
+    assert hit.headers["ratelimit-remaining"] == "0"
+    assert hit.headers["retry-after"] == hit.headers["ratelimit-reset"]
+
+
+async def test_a_bug_is_logged_by_its_route_and_never_by_its_path(
+    settings: Settings, resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(settings, resources)
+    router = APIRouter(prefix="/api/v1/odd", route_class=Route)
+
+    @router.get("/{link}")
+    async def broken(link: str) -> None:
+        raise RuntimeError("a bug")
+
+    app.include_router(router)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/api/v1/odd/signed-secret")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    [record] = [r for r in caplog.records if r.getMessage() == "unexpected error"]
+    assert record.__dict__["route"] == "/api/v1/odd/{link}"
+    assert "signed-secret" not in str(record.__dict__)
+
+
+@pytest.mark.parametrize("address", ["https://desk.example.org", "http://127.0.0.1:8080"])
+async def test_https_is_insisted_upon_where_the_desk_is_reached_by_it(
+    settings: Settings, resources: Resources, address: str
+) -> None:
+    app = create_app(settings.model_copy(update={"public_url": address}), resources)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/livez")
+    https = address.startswith("https")
+    assert answer.headers.get("strict-transport-security") == (
+        "max-age=31536000" if https else None
+    )
+
+
+async def test_a_parameter_that_is_not_known_is_refused_and_those_known_are_named(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    for path in (
+        "users", "teams", "customers", "organizations", "audit", "tokens", "notifications",
+        "statuses", "fields", "calendars", "policies", "auth/sessions",
+    ):  # fmt: skip
+        answer = await client.get(f"/api/v1/{path}?limi=5&actve=true", headers=house.admin)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), path
+        assert [e["pointer"] for e in answer.json()["errors"]] == ["query/actve", "query/limi"]
+    answer = await client.get("/api/v1/users?limi=5", headers=house.admin)
+    assert "active, cursor, limit, q" in answer.json()["detail"]
+    nobody = await client.get("/api/v1/users?limi=5")
+    assert nobody.status_code == 401
+
+
 def test_the_database_speaks_to_nobody_directly() -> None:
     """Both spellings of an integrity error exist: through SQLAlchemy, and past it."""
     assert not issubclass(IntegrityError, psycopg.Error)

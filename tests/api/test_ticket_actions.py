@@ -401,3 +401,38 @@ async def test_notifications_are_ones_own_and_are_read_once(client: Client, hous
     unread = (await client.get(path, params={"unread": True}, headers=house.agent)).json()
     assert (len(unread["items"]), unread["unread"]) == (2, 2)
     assert (await client.post(f"{path}/read", headers=house.agent)).json() == {"marked": 2}
+
+
+async def test_a_new_ticket_is_answered_with_its_requesters_name_and_address(
+    client: Client, house: House
+) -> None:
+    for _ in range(2):  # made, then known
+        made = await create(client, house)
+        requester = made["requester"]
+        assert isinstance(requester, dict)
+        assert (requester["name"], requester["email"]) == ("Mia", "mia@example.org")
+
+
+async def test_two_tickets_that_relate_do_so_once_from_whichever_side_it_was_said(
+    client: Client, house: House, database: Database
+) -> None:
+    one, two = [(await create(client, house))["number"] for _ in range(2)]
+
+    async def tie(number: object, other: object, outgoing: bool) -> None:
+        body = {"kind": "relates", "other": other, "outgoing": outgoing}
+        answer = await client.post(f"{TICKETS}/{number}/links", json=body, headers=house.agent)
+        assert answer.is_success, answer.text
+
+    for number, other in ((one, two), (two, one)):
+        for outgoing in (True, False):
+            await tie(number, other, outgoing)
+    found = await rows(database, house, "select kind from relations where tenant_id = :tenant")
+    assert [row["kind"] for row in found] == ["relates"]
+    told = await timeline(database, house, one)
+    assert [e["type"] for e in told].count("linked") == 1
+
+    untied = await client.delete(
+        f"{TICKETS}/{two}/links?kind=relates&other={one}", headers=house.agent
+    )
+    assert untied.status_code == 200
+    assert not await rows(database, house, "select 1 as x from relations where tenant_id = :tenant")

@@ -348,3 +348,58 @@ async def test_a_breach_shows_as_soon_as_the_time_has_passed(
     assert is_breached(due, now=now + timedelta(seconds=1))
     assert is_breached(dataclasses.replace(ticket, breached_at=now), now=now)
     assert not is_breached(ticket, now=now)
+
+
+@pytest.mark.parametrize("nonsense", ["2020", "1577836800", "2020-01-01", "2020-01-01T00:00:00"])
+async def test_a_time_without_its_offset_is_no_time(
+    client: httpx.AsyncClient, house: House, nonsense: str
+) -> None:
+    for where in (
+        f"{TICKETS}?created_from={nonsense}",
+        f"{TICKETS}?due_to={nonsense}",
+        f"{TICKETS}/counts?updated_to={nonsense}",
+        f"/api/v1/audit?since={nonsense}",
+        f"/api/v1/audit?until={nonsense}",
+    ):
+        answer = await client.get(where, headers=house.admin)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), where
+    for exact in ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00.5%2B02:00"):
+        answer = await client.get(f"{TICKETS}?created_from={exact}", headers=house.admin)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", [TICKETS, f"{TICKETS}/counts"])
+async def test_a_status_that_there_is_not_is_refused_and_those_there_are_are_named(
+    client: httpx.AsyncClient, house: House, path: str
+) -> None:
+    for query in ("status=ghost", "status=open&status=ghost", "status=ghost&tag=none"):
+        answer = await client.get(f"{path}?{query}", headers=house.admin)
+        assert (answer.status_code, answer.json()["code"]) == (422, "unknown_status")
+        assert "open, pending" in answer.json()["detail"]
+    assert (await client.get(f"{path}?status=open", headers=house.admin)).status_code == 200
+
+
+async def test_counts_are_of_what_the_list_shows_under_the_same_filter(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    for subject, tags, priority in (("A", ["x"], "high"), ("B", ["x"], "low"), ("C", [], "high")):
+        body = {
+            "subject": subject,
+            "requester": {"email": "mia@example.org"},
+            "text": "Help",
+            "tags": tags,
+            "priority": priority,
+            "assignee_id": str(house.users[Role.AGENT]) if subject == "A" else None,
+        }
+        made = await client.post(TICKETS, json=body, headers=house.admin)
+        assert made.status_code == 201
+    for query in ("", "tag=x", "priority=high", "tag=x&priority=high", "tag=none", "assignee=none",
+                  "status=open", "category=closed"):  # fmt: skip
+        listed = (await client.get(f"{TICKETS}?{query}", headers=house.agent)).json()["items"]
+        counts = (await client.get(f"{TICKETS}/counts?{query}", headers=house.agent)).json()
+        assert sum(counts["categories"].values()) == len(listed), query
+        assert counts["mine"] == sum(
+            t["assignee_id"] == str(house.users[Role.AGENT]) for t in listed
+        )
+    wrong = await client.get(f"{TICKETS}/counts?sort=due", headers=house.agent)
+    assert wrong.status_code == 422

@@ -92,3 +92,21 @@ def test_reset_leaves_a_folder_alone_in_which_no_desk_was(tmp_path: Path) -> Non
     (tmp_path / "files").mkdir()
     assert run("reset", "--yes", home=tmp_path)[0] == 0
     assert (tmp_path / "files").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["user", "create", "--tenant", "acme", "--email", "a@acme.example", "--name", "A"],
+        ["tenant", "create", "acme", "--email", "a@acme.example"],
+    ],
+)
+def test_a_password_is_no_argument_and_none_sent_is_a_mistake(
+    command: list[str], tmp_path: Path
+) -> None:
+    assert run(*command, "--password", "on the command line", home=tmp_path)[0] == 2
+    result = CliRunner().invoke(
+        app, [*command, "--password-stdin"], input="", env={"HOLDFAST_HOME": str(tmp_path)}
+    )
+    assert result.exit_code == 1
+    assert "no password on the standard input" in " ".join(result.stderr.split())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -26,11 +27,12 @@ class Cli:
         self._environment = {name: os.environ[name] for name in passed if name in os.environ}
         self._environment["HOLDFAST_HOME"] = str(home)
 
-    def __call__(self, *arguments: str, code: int = 0) -> str:
+    def __call__(self, *arguments: str, code: int = 0, sent: str | None = None) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "cli", *arguments],
             cwd=ROOT,
             env=self._environment,
+            input=sent,
             capture_output=True,
             text=True,
             timeout=180,
@@ -56,12 +58,29 @@ def report(cli: Cli) -> dict[str, object]:
     return cli.json("up", "--detach")
 
 
+def answered(url: str) -> str:
+    """The page, once it is served: the worker is not waited for at the start."""
+    late = time.monotonic() + 30
+    while True:
+        try:
+            return httpx.get(url).raise_for_status().text
+        except httpx.TransportError:
+            assert time.monotonic() < late, f"{url} is not served"
+            time.sleep(0.2)
+
+
 def test_up_answers_with_addresses_that_work(cli: Cli, report: dict[str, object]) -> None:
     for name in ("temporal_address", "database_url", "redis_url"):
         assert report[name]
     assert httpx.get(f"{report['api']}/docs").status_code == 200
     assert httpx.get(str(report["temporal_ui"])).status_code == 200
-    assert cli.json("status")["healthy"] is True
+    status = cli.json("status")
+    assert status["healthy"] is True
+    services = status["services"]
+    assert isinstance(services, dict)
+    assert services["worker"]["address"] == report["worker_metrics"]
+    for name, metric in (("api", "http_requests_total"), ("worker", "outbox_lag_seconds")):
+        assert metric in answered(str(report[f"{name}_metrics"]))
 
 
 def test_every_login_that_is_printed_works(report: dict[str, object]) -> None:
@@ -122,8 +141,17 @@ def test_an_operator_makes_tenants_people_and_tokens(cli: Cli, report: dict[str,
         answered = httpx.post(f"{report['api']}/api/v1/auth/login", json=body)
         assert answered.status_code == 200
     cli("user", "create", *bo, code=1)
+    cy = ("--tenant", "acme", "--email", "cy@acme.example", "--name", "Cy", "--password-stdin")
+    given = "four tired geese sing"
+    told = cli("user", "create", *cy, "--json", sent=f"{given}\n")
+    assert given not in told
+    body = {"tenant": "acme", "email": "cy@acme.example", "password": given}
+    assert httpx.post(f"{report['api']}/api/v1/auth/login", json=body).status_code == 200
 
-    token = cli.json("token", "create", "--tenant", "acme", "--name", "shop")["token"]
+    made = cli.json("token", "create", "--tenant", "acme", "--name", "shop", "--expires", "30")
+    left = datetime.fromisoformat(str(made["expires_at"])) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < left <= timedelta(days=30)
+    token = made["token"]
     submitted = httpx.post(
         f"{report['api']}/public/v1/tickets",
         headers={"Authorization": f"Bearer {token}"},

@@ -2,29 +2,35 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
 import migrations
 from adapters.temporal import TicketWorkflows, connect, register_attributes
 from domain.calendars import Calendar
+from domain.errors import Unavailable
 from models.base import new_id
 from models.session import Database
 from services import relay
 from services.auth import hash_password
 from services.tenants import NewTenant, create_tenant
 from services.tokens import create_token
-from stack.desk import Desk, Home
+from stack.desk import ROOT, Desk, Home
 from stack.state import read
 from tests.making import ALWAYS, make_agent, make_policy, make_team
+
+T = TypeVar("T")
 
 PASSWORD = "correct horse battery staple"
 
@@ -112,6 +118,43 @@ class LiveDesk:
             await asyncio.gather(*(submit(i) for i in range(count)))
         return fed
 
+    async def demo(self, file: Path, *, limit: int, rate: float) -> "Demo":
+        """The real command, in a process of its own, as this desk's operator would run it."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli", "demo", "--from", str(file), "--limit", str(limit),
+            "--rate", str(rate), "--tenant", self.slug, "--timeout", "90", "--json",
+            "--home", str(self.home.path),
+            cwd=ROOT,
+            env={**os.environ, "HOLDFAST_INTAKE_KEY": self.intake_key},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        return Demo(process)
+
+    async def act(self, what: str, number: int, body: dict[str, object], *, until_: float) -> int:
+        """Does something to a ticket as an agent, until it is accepted; how often it was tried."""
+        key, tries = uuid.uuid4().hex, 0
+        async with httpx.AsyncClient(base_url=self.url, timeout=20) as client:
+            while True:
+                tries += 1
+                try:
+                    answer = await client.post(
+                        f"/api/v1/tickets/{number}/{what}",
+                        headers={
+                            "Authorization": f"Bearer {self.agent_token}",
+                            "Idempotency-Key": key,
+                        },
+                        json=body,
+                    )
+                except httpx.TransportError:
+                    pass
+                else:
+                    if answer.status_code in (200, 201):
+                        return tries
+                    assert answer.status_code in (409, 503), answer.text
+                assert time.monotonic() < until_, f"{what} on {number} was never accepted"
+                await asyncio.sleep(0.2)
+
     async def settled(self, *, within: float = 120) -> None:
         """Everything committed was told: the outbox is empty, and no ticket awaits triage."""
 
@@ -141,6 +184,25 @@ class LiveDesk:
         return await TicketWorkflows(client).running()
 
 
+@dataclass
+class Demo:
+    """A running `holdfast demo`."""
+
+    process: asyncio.subprocess.Process
+
+    async def report(self, *, within: float) -> dict[str, object]:
+        """What it printed at its end; it must have ended well."""
+        async with asyncio.timeout(within):
+            out, complaints = await self.process.communicate()
+        assert self.process.returncode == 0, f"{out.decode()}\n{complaints.decode()[-2000:]}"
+        told: dict[str, object] = json.loads(out)
+        return told
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+
 async def until(busy: Callable[[], object], *, within: float) -> None:
     """Waits for `busy` to say None, through trouble; fails with what it said last."""
     deadline, said = time.monotonic() + within, "nothing"
@@ -154,6 +216,18 @@ async def until(busy: Callable[[], object], *, within: float) -> None:
         said = str(answer)
         await asyncio.sleep(0.2)
     raise AssertionError(f"after {within} s still: {said}")
+
+
+async def patiently(read: Callable[[], Awaitable[T]], *, within: float = 30) -> T:
+    """What `read` answers, once the database does."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return await read()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
 
 
 @contextlib.asynccontextmanager

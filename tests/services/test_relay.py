@@ -51,7 +51,8 @@ def tickets() -> Tickets:
 
 
 async def waiting(database: Database) -> int:
-    return {row["destination"]: row["waiting"] for row in await lag(database)}["live"]
+    left: dict[str, int] = {row["destination"]: row["waiting"] for row in await lag(database)}
+    return left["live"]
 
 
 async def test_of_several_events_of_a_ticket_the_newest_is_told_once(
@@ -144,3 +145,20 @@ async def test_a_rebuild_tells_again_of_every_open_ticket_and_of_no_other(
     told = {row["ticket_id"] for row in rows}
     assert opened.id in told
     assert closed.id not in told
+
+
+async def test_the_error_that_is_shown_is_the_newest_one(
+    database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
+) -> None:
+    first = await make_ticket(database, tickets, tenant)
+    second = await make_ticket(database, tickets, tenant)
+    async with relay_database.transaction(None) as work:
+        for ticket, error, seconds in ((first, "zebra", 1), (second, "ant", 9)):
+            await work.execute(
+                "update outbox set error = :error, attempts = 1,"
+                " available_at = now() + make_interval(secs => :seconds)"
+                " where destination = 'live' and ticket_id = :id",
+                {"error": error, "seconds": seconds, "id": ticket.id},
+            )
+    shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
+    assert shown == {"workflows": None, "index": None, "live": "ant"}

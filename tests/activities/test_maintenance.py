@@ -1,0 +1,57 @@
+"""Telling again of what fell out of step: tickets without a run, and deadlines nobody noticed."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from activities.maintenance import retell_astray
+from domain.lifecycle import ticket_workflow_id
+from domain.tickets import Ticket
+from models.session import Database
+from services.desks import Desks
+from services.tenants import NewTenant, create_tenant
+from services.tickets import Tickets
+from tests.conftest import Urls
+from tests.making import make_policy, make_ticket
+
+
+@pytest.fixture
+async def both(make_database: Callable[[], Urls]) -> AsyncIterator[tuple[Database, Database]]:
+    """A database of its own, as the application and as the relay."""
+    urls = make_database()
+    app, relay = Database(urls.app, pool_size=2), Database(urls.relay, pool_size=2)
+    yield app, relay
+    await app.close()
+    await relay.close()
+
+
+async def test_a_missing_run_and_a_missed_deadline_are_told_again_and_nothing_else(
+    both: tuple[Database, Database],
+) -> None:
+    app, relay = both
+    tenant, now, tickets = uuid.uuid4(), datetime.now(UTC), Tickets(Desks())
+    async with app.transaction(tenant) as work:
+        await create_tenant(work, NewTenant("acme", "Acme"), tenant_id=tenant, now=now)
+        await make_policy(work, first_reply=timedelta(hours=1))
+
+    async def made(ago: timedelta) -> Ticket:
+        return await make_ticket(app, tickets, tenant, now=now - ago)
+
+    calm = await made(timedelta(minutes=1))
+    just_due = await made(timedelta(hours=1, minutes=1))
+    missed = await made(timedelta(hours=1, minutes=3))
+    lost = await made(timedelta(minutes=1))
+    async with relay.transaction(None) as work:
+        await work.execute("delete from outbox")
+
+    running = {ticket_workflow_id("acme", one.number) for one in (calm, just_due, missed)}
+    steps: list[int] = []
+    assert await retell_astray(relay, running, progress=steps.append) == 2
+    assert steps == [2]
+    async with relay.transaction(None) as work:
+        rows = await work.rows("select number from outbox where destination = 'workflows'")
+    assert {row["number"] for row in rows} == {missed.number, lost.number}
+    # Nobody known to run: as after Temporal's data was lost, and with `--all`.
+    assert await retell_astray(relay, set(), progress=steps.append) == 4
