@@ -83,9 +83,7 @@ async def test_the_request_that_asked_is_the_cause_of_every_change(
         headers={**house.admin, "X-Request-ID": "asked-for-it", "X-Correlation-ID": "campaign-7"},
     )
     job = uuid.UUID(made.json()["id"])
-    await BulkRunner(database, resources.tickets).chunk(
-        house.tenant_id, job, now=datetime.now(UTC)
-    )
+    await BulkRunner(database, resources.tickets).chunk(house.tenant_id, job, now=datetime.now(UTC))
     async with database.transaction(house.tenant_id) as work:
         [row] = await work.rows(
             "select cause from events where ticket_id = :i and seq = 2", {"i": ticket.id}
