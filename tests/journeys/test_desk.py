@@ -128,7 +128,7 @@ async def test_a_customers_answer_reopens_a_pending_ticket_and_everybody_hears_o
     [mail] = [m for m in mails if word in str(m["Subject"])]
     assert mail["To"] == "kim@example.com"
     assert f"[#{number}]" in str(mail["Subject"])
-    assert "picture" in mail.get_body(("plain",)).get_content()
+    assert "picture" in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
     # The customer reads the public side through the link, and answers there.
     await agent.post(f"{path}/notes", json={"text": "Third one this week."})
@@ -186,7 +186,7 @@ async def test_merging_over_http_and_taking_it_back(
 ) -> None:
     fed = await desk.feed(2)
     a, b = sorted(fed.accepted.values())
-    merged = ok(await agent.post(f"/api/v1/tickets/{a}/merge", json={"into": b}))  # type: ignore[index]
+    merged = ok(await agent.post(f"/api/v1/tickets/{a}/merge", json={"into": b}))
     assert merged["source"]["category"] == "merged"
     detail = ok(await agent.get(f"/api/v1/tickets/{b}"))
     assert len(detail["messages"]) == 2
