@@ -348,6 +348,9 @@ import json, logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from adapters.classifier import Classifier
+
+# Training takes the better part of ten seconds.
+pytestmark = pytest.mark.slow
 verdict = Classifier.load(Path(sys.argv[1])).classify("Invoice", "You charged me twice, refund me!")
 print(verdict.model_dump_json())
 """
