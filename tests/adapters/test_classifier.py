@@ -16,6 +16,9 @@ from adapters.classifier import Classifier, ModelDamaged, files, phrases, read, 
 from domain.states import Priority
 from domain.triage import WANTED_PRECISION, Guess, Sentiment, Topic, Verdict
 
+# Training takes the better part of ten seconds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -348,9 +351,6 @@ import json, logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 from adapters.classifier import Classifier
-
-# Training takes the better part of ten seconds.
-pytestmark = pytest.mark.slow
 verdict = Classifier.load(Path(sys.argv[1])).classify("Invoice", "You charged me twice, refund me!")
 print(verdict.model_dump_json())
 """

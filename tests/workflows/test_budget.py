@@ -115,9 +115,10 @@ async def test_what_the_workflow_did_itself_is_not_told_to_it_again(
         tenant = await make_tenant()
         ticket = await make_ticket(b.database, b.tickets, tenant)
         await b.wake(tenant, ticket)
-        await b.settled(tenant, ticket)
+        await b.until_event(tenant, ticket, "triaged")
         row = await b.row(tenant, ticket)
-        assert row["triage"] == "done"
+        # It sees the verdict without being woken for it.
+        await b.seen(tenant, ticket, seq=int(str(row["seq"])))
         async with b.database.transaction(tenant) as work:
             told = await work.rows("select destination, kind, seq from outbox order by id")
         by_model = [t for t in told if t["seq"] == row["seq"]]
