@@ -7,6 +7,7 @@ server. A history is never recorded anew: it is what tickets that are open today
 import importlib
 import json
 import os
+import re
 import pkgutil
 from pathlib import Path
 
@@ -102,4 +103,6 @@ async def test_a_life_lived_now_replays(
         assert secret not in text
     target = HISTORIES / f"{name}.json"
     if os.environ.get("HOLDFAST_RECORD") and not target.exists():
-        target.write_text(text)
+        # Where and on which machine it was recorded says nothing about the ticket.
+        text = re.sub(r'("stackTrace": )"(?:[^"\\]|\\.)*"', r'\1""', text)
+        target.write_text(re.sub(r'("identity": )"[^"]*"', r'\1"recorder"', text))
