@@ -7,8 +7,8 @@ server. A history is never recorded anew: it is what tickets that are open today
 import importlib
 import json
 import os
-import re
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
