@@ -99,9 +99,14 @@ class Allowed:
         return caller
 
 
-async def transaction(served: Served, caller: Caller) -> AsyncIterator[Work]:
-    """The caller's tenant's transaction, committed before the response leaves."""
-    async with served.database.transaction(caller.tenant_id) as work:
+async def transaction(request: Request, caller: Caller) -> AsyncIterator[Work]:
+    """The caller's tenant's transaction, committed before the response leaves.
+
+    That of a GET can only read.
+    """
+    async with resources(request).database.transaction(
+        caller.tenant_id, reading=request.method == "GET"
+    ) as work:
         yield work
 
 

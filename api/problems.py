@@ -9,7 +9,6 @@ import psycopg
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from psycopg import errors as pg
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -160,8 +159,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
     The database's own words name columns and values: they are logged, never sent.
     """
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    match cause:
+    match error:
         case pg.UniqueViolation():
             code, status = "already_exists", 409
             detail = "There is one like this already."
@@ -228,7 +226,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(DBAPIError, _on_database)
     app.add_exception_handler(psycopg.Error, _on_database)
     app.add_exception_handler(UnicodeEncodeError, _on_text)
 

@@ -216,7 +216,9 @@ def main() -> None:
     told = orjson.loads(sys.stdin.buffer.read())
     targets = tuple(Target(**target) for target in told.pop("targets"))
     seen = uvloop.run(carry_out(Plan(targets=targets, **told)))
-    sys.stdout.buffer.write(orjson.dumps([asdict(one) for one in seen]))
+    # A writer of its own: an unbuffered standard output takes no more than a pipe holds.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as out:
+        out.write(orjson.dumps([asdict(one) for one in seen]))
 
 
 if __name__ == "__main__":

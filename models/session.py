@@ -1,58 +1,52 @@
 """The one way to Postgres: a tenant's transaction. The only commit, the only pipeline."""
 
 import asyncio
-import contextlib
 import logging
+import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache, partial
+from typing import Any
 
-import orjson
 import psycopg
-from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
-from psycopg.types.json import set_json_dumps, set_json_loads
-from sqlalchemy import Executable, Result, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import Executable
+from sqlalchemy.dialects.postgresql import psycopg as postgres
+from sqlalchemy.sql.elements import CompilerElement
 
 from domain.errors import Unavailable
+from models.wire import Pool, Row, Statement, Wire
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-Statement = tuple[str, Mapping[str, object] | Sequence[object]]
 Check = Callable[[list[Row]], None]
 
 _SET_TENANT = "select set_config('app.tenant', %s, true)"
 _LOCK = "select pg_advisory_xact_lock(%s)"
 _SET_TENANT_AND_LOCK = "select set_config('app.tenant', %s, true), pg_advisory_xact_lock(%s)"
-
-
-def _dumps(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-
-
-set_json_dumps(_dumps)
-set_json_loads(orjson.loads)
+_BEGIN: Statement = ("begin", ())
+_BEGIN_READING: Statement = ("begin read only", ())
+_COMMIT: Statement = ("commit", ())
+_DIALECT = postgres.dialect()  # type: ignore[no-untyped-call]
+_NAME = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
 
 
 class Work:
     """One transaction on behalf of one tenant; every statement sees that tenant's rows only.
 
-    `execute` takes SQLAlchemy statements, one round trip each. `batch` takes raw SQL and sends all
-    of it in one round trip.
+    `execute` and its kin take SQLAlchemy statements, or text with :named parameters, one round trip
+    each. `batch` takes raw SQL (%s or %(name)s) and sends all of it in one round trip. The
+    transaction begins with what is sent first, in the same message, and ends with the last.
     """
 
-    def __init__(self, connection: AsyncConnection, tenant_id: uuid.UUID | None) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire, tenant_id: uuid.UUID | None, *, reading: bool = False) -> None:
+        self._wire = wire
+        self._trips_before = wire.trips
         self._tenant_id = tenant_id
-        self._tenant_sent = False
-        self._driver: psycopg.AsyncConnection[Any] | None = None
+        self._reading = reading
+        self._begun = False
         self._guard: tuple[int, Statement, Check] | None = None
+        self._guarded: tuple[int, Statement, Check] | None = None  # as it was asked
         self._deferred: list[Statement] = []
         self.wakes_relay = False
         # Set once this transaction has changed the tenant's configuration: what it reads of it
@@ -64,16 +58,24 @@ class Work:
         assert self._tenant_id is not None, "this work is for no tenant"
         return self._tenant_id
 
+    @property
+    def trips(self) -> int:
+        """How often it has been to the database."""
+        return self._wire.trips - self._trips_before
+
     def wake_relay(self) -> None:
         """Once this is committed, the relay is told that the outbox has something for it."""
         self.wakes_relay = True
 
-    async def restart(self) -> None:
-        """Lets go of every lock and forgets everything done so far in this transaction."""
-        await self._connection.rollback()
-        await self._connection.begin()
-        self._tenant_sent = False
-        self._guard = None
+    async def restart(self, *, unguarded: bool = False) -> None:
+        """Lets go of every lock and forgets everything done so far in this transaction.
+
+        What was guarded is guarded again, unless `unguarded`.
+        """
+        if self._begun:
+            await self._wire.send([("rollback", ())])
+        self._begun = False
+        self._guard = None if unguarded else self._guarded or self._guard
         self._deferred.clear()
         self.wakes_relay = False
         self.configuration_changed = False
@@ -82,9 +84,14 @@ class Work:
         """Goes ahead of whatever is sent next, in the same round trip: the lock, the question.
 
         `check` is given the answer before anybody sees what came after; it raises where nothing
-        of this work is to stay, and whoever catches that calls `restart`.
+        of this work is to stay, and whoever catches that calls `restart(unguarded=True)`.
         """
         self._guard = (lock, question, check)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether there is a guard that was not asked yet."""
+        return self._guard is not None
 
     def defer(self, *statements: Statement) -> None:
         """Writes whose rows nobody waits for: they go with whatever is sent next."""
@@ -97,21 +104,16 @@ class Work:
 
     async def execute(
         self, statement: Executable | str, parameters: Mapping[str, object] | None = None
-    ) -> Result[Any]:
-        """The result of one SQLAlchemy statement, or of SQL text with :named parameters."""
-        await self.flush()
-        if self._tenant_id is not None and not self._tenant_sent:
-            await self._connection.exec_driver_sql(_SET_TENANT, (str(self._tenant_id),))
-            self._tenant_sent = True
-        bound = text(statement) if isinstance(statement, str) else statement
-        return await self._connection.execute(bound, dict(parameters) if parameters else None)
+    ) -> None:
+        """Carries out one SQLAlchemy statement, or SQL text with :named parameters."""
+        await self.batch(_raw(statement, parameters))
 
     async def rows(
         self, statement: Executable | str, parameters: Mapping[str, object] | None = None
     ) -> list[Row]:
         """All rows of a statement as dictionaries."""
-        result = await self.execute(statement, parameters)
-        return [dict(row) for row in result.mappings()]
+        [found] = await self.batch(_raw(statement, parameters))
+        return found
 
     async def row(
         self, statement: Executable | str, parameters: Mapping[str, object] | None = None
@@ -121,70 +123,76 @@ class Work:
         return found[0] if found else None
 
     async def batch(self, *statements: Statement) -> list[list[Row]]:
-        """The rows of each raw statement (psycopg placeholders), all in one round trip.
-
-        Raw only: SQLAlchemy calls inside a pipeline return wrong results without an error.
-        """
-        driver = self._driver
-        if driver is None:
-            raw = await self._connection.get_raw_connection()
-            driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-            self._driver = driver
-        first_tenant = self._tenant_id is not None and not self._tenant_sent
-        ahead: list[Statement] = [(_SET_TENANT, (str(self._tenant_id),))] if first_tenant else []
+        """The rows of each raw statement, all in one round trip."""
+        ahead: list[Statement] = []
         check: Check | None = None
+        if not self._begun:
+            ahead.append(_BEGIN_READING if self._reading else _BEGIN)
+        first_of_tenant = not self._begun and self._tenant_id is not None
         if self._guard is not None:
-            lock, question, check = self._guard
+            lock, question, check = self._guarded = self._guard
             # Two statements: the question sees what was committed while the lock was waited for.
-            ahead = [
+            ahead += [
                 (_SET_TENANT_AND_LOCK, (str(self._tenant_id), lock))
-                if first_tenant
+                if first_of_tenant
                 else (_LOCK, (lock,)),
                 question,
             ]
+        elif first_of_tenant:
+            ahead.append((_SET_TENANT, (str(self._tenant_id),)))
         queue = [*ahead, *self._deferred, *statements]
+        self._begun = True
         self._guard = None
         self._deferred.clear()
-        cursors: list[psycopg.AsyncCursor[Row]] = []
-        # One statement in a transaction that has begun is one round trip anyway, and cheaper so.
-        alone = len(queue) == 1 and driver.info.transaction_status is TransactionStatus.INTRANS
         try:
-            async with contextlib.nullcontext() if alone else driver.pipeline():
-                for sql, parameters in queue:
-                    numbered = None if isinstance(parameters, Mapping) else _numbered(sql)
-                    cursor = _cursor(driver, numbered=numbered is not None)
-                    await cursor.execute(numbered or sql, parameters)
-                    cursors.append(cursor)
-        finally:
-            self._tenant_sent = self._tenant_sent or first_tenant
+            answers = await self._wire.send(queue)
+        except psycopg.Error:
+            answered = self._wire.answered
+            if check is not None and len(answered) >= len(ahead):
+                check(answered[len(ahead) - 1])  # that it was done before is why it fails now
+            raise
         if check is not None:
-            check(await _fetched(cursors[len(ahead) - 1]))
-        return [await _fetched(c) for c in cursors[len(cursors) - len(statements) :]]
+            check(answers[len(ahead) - 1])
+        return answers[len(answers) - len(statements) :]
+
+    async def finish(self) -> None:
+        """Commits, together with what was deferred. Nothing is sent where nothing was asked."""
+        if self._guard is not None or (self._deferred and not self._begun):
+            await self.batch()
+        if not self._begun:
+            return
+        if self._wire.failed:  # somebody went on after an error: COMMIT would say nothing of it
+            raise psycopg.errors.InFailedSqlTransaction("a statement of this work has failed")
+        if self._reading:
+            self._wire.send_unread("commit")
+            return
+        queue = [*self._deferred, _COMMIT]
+        self._deferred.clear()
+        await self._wire.send(queue)
+        self._begun = False
+
+    async def undo(self) -> None:
+        """Rolls back what was begun."""
+        if self._begun and self._wire.in_transaction:
+            await self._wire.send([("rollback", ())])
+        self._begun = False
 
 
-def _cursor(
-    driver: "psycopg.AsyncConnection[Any]", *, numbered: bool
-) -> "psycopg.AsyncCursor[Row]":
-    kind = psycopg.AsyncRawCursor if numbered else psycopg.AsyncCursor
-    return cast("psycopg.AsyncCursor[Row]", kind(driver, row_factory=dict_row))
+def _raw(statement: Executable | str, parameters: Mapping[str, object] | None) -> Statement:
+    if isinstance(statement, str):
+        return (_named(statement), parameters or ()) if parameters else (statement, ())
+    assert isinstance(statement, CompilerElement)
+    compiled = statement.compile(dialect=_DIALECT)
+    values = dict(compiled.construct_params(parameters) or {})
+    for name, process in compiled._bind_processors.items():  # type: ignore[attr-defined]
+        values[name] = process(values[name])
+    return (str(compiled), values) if values else (str(compiled).replace("%%", "%"), ())
 
 
-async def _fetched(cursor: "psycopg.AsyncCursor[Row]") -> list[Row]:
-    # Asked of the result itself: `description` would describe every column first.
-    result = cursor.pgresult
-    return await cursor.fetchall() if result is not None and result.nfields else []
-
-
-@lru_cache(maxsize=1000)
-def _numbered(sql: str) -> str | None:
-    """The statement with $1, $2, … for its %s, as Postgres wants it; None where it has others.
-
-    psycopg would find the placeholders again at every execution of a long statement.
-    """
-    first, *rest = sql.split("%s")
-    if any("%" in part for part in (first, *rest)):
-        return None
-    return first + "".join(f"${i}{part}" for i, part in enumerate(rest, 1))
+@lru_cache(maxsize=2000)
+def _named(sql: str) -> str:
+    """SQL with :name as %(name)s; `::type` and quoted times stay what they are."""
+    return _NAME.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 class Database:
@@ -195,49 +203,51 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, name: str = "holdfast") -> None:
         self._bell = asyncio.Event()
-        self._engine: AsyncEngine = create_async_engine(
-            url.replace("postgresql://", "postgresql+psycopg://", 1),
-            pool_size=pool_size,
-            max_overflow=0,
-            hide_parameters=True,  # what people write stays out of logs
-            pool_timeout=5,
-            pool_recycle=1800,
-            pool_use_lifo=True,
-            connect_args={
-                "application_name": name,
-                "connect_timeout": 5,
-                "prepare_threshold": 2,
-                "options": "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s"
+        self._url = url
+        self._pool = Pool(
+            partial(
+                Wire.open,
+                url,
+                application_name=name,
+                connect_timeout=5,
+                options="-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s"
                 " -c idle_in_transaction_session_timeout=60s -c jit=off",
                 # A vanished server is noticed within seconds, not at the kernel's leisure.
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+            ),
+            size=pool_size,
+            wait_seconds=5,
         )
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: uuid.UUID | None) -> AsyncIterator[Work]:
+    async def transaction(
+        self, tenant_id: uuid.UUID | None, *, reading: bool = False
+    ) -> AsyncIterator[Work]:
         """A tenant's transaction: committed when the block ends, rolled back when it raises.
 
-        With None nothing of any tenant is visible; only the look-up functions answer.
+        With None nothing of any tenant is visible; only the look-up functions answer. One that is
+        `reading` may not write, and does not wait for its end.
         """
         try:
-            async with self._engine.connect() as connection:
-                await connection.begin()
-                work = Work(connection, tenant_id)
-                try:
-                    yield work
-                    await work.flush()
-                    await connection.commit()
-                    if work.wakes_relay:
-                        self._bell.set()
-                except (psycopg.OperationalError, psycopg.InterfaceError):
-                    await connection.invalidate()  # used past SQLAlchemy, which cannot know
-                    raise
-        except (OperationalError, InterfaceError, psycopg.OperationalError, PoolTimeout) as error:
-            if isinstance(error, DBAPIError) and _is_refusal(error.orig):
+            try:
+                wire = await self._pool.acquire()
+            except TimeoutError as error:
+                raise psycopg.OperationalError("no connection to spare") from error
+            work = Work(wire, tenant_id, reading=reading)
+            try:
+                yield work
+                await work.finish()
+                if work.wakes_relay:
+                    self._bell.set()
+            except BaseException:
+                with suppress(psycopg.Error):
+                    await work.undo()
                 raise
+            finally:
+                self._pool.release(wire)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if _is_refusal(error):
                 raise
             raise Unavailable("The database does not answer. Nothing was changed.") from error
@@ -252,20 +262,21 @@ class Database:
             await self._bell.wait()
             self._bell.clear()
             try:
-                async with self._engine.connect() as connection:
-                    await connection.exec_driver_sql("notify outbox")
-                    await connection.commit()
-            except (OperationalError, InterfaceError, PoolTimeout):
+                wire = await self._pool.acquire()
+                try:
+                    await wire.send([("notify outbox", ())])
+                finally:
+                    self._pool.release(wire)
+            except (psycopg.Error, TimeoutError):
                 logger.warning("could not wake the relay")
             await asyncio.sleep(0.02)
 
     async def listen(self) -> psycopg.AsyncConnection[Any]:
         """A connection of its own, outside the pool and outside transactions, for LISTEN."""
-        url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return await psycopg.AsyncConnection.connect(url, autocommit=True)
+        return await psycopg.AsyncConnection.connect(self._url, autocommit=True)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        self._pool.close()
 
 
 def _is_refusal(error: object) -> bool:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from psycopg.types.json import Jsonb
 
-from domain.errors import Conflict, Invalid
+from domain.errors import Invalid
 from models.session import Row, Statement, Work
 
 
@@ -22,13 +22,6 @@ class KeyReused(Invalid):
             "This Idempotency-Key was used for a different request. Use a new key.",
             fields={"header/Idempotency-Key": "belongs to another request"},
         )
-
-
-class Busy(Conflict):
-    code: ClassVar[str] = "busy"
-
-    def __init__(self) -> None:
-        super().__init__("Somebody is changing the same thing. Nothing was done; try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,8 @@ class Attempt:
     def guard(self, work: Work) -> None:
         """Asks for an earlier answer together with whatever the work sends first.
 
-        That raises AnsweredBefore, or KeyReused: nothing of the work may stay then.
+        That raises AnsweredBefore, or KeyReused: nothing of the work may stay then. Sendings of
+        one key wait for each other there, until the first one is committed.
         """
 
         def check(rows: list[Row]) -> None:
@@ -72,17 +66,6 @@ class Attempt:
 
         work.guard(self._lock(work.tenant_id), self._question(work.tenant_id), check=check)
 
-    async def earlier(self, work: Work) -> Answer | None:
-        """The answer an earlier sending got; None makes this the first one.
-
-        Sendings of one key wait for each other here. Raises KeyReused.
-        """
-        tenant = work.tenant_id
-        _, rows = await work.batch(
-            ("select pg_advisory_xact_lock(%s)", (self._lock(tenant),)), self._question(tenant)
-        )
-        return self._answer(rows[0]) if rows else None
-
     def _question(self, tenant: uuid.UUID) -> Statement:
         return (
             "select fingerprint, status, body, headers from idempotency_keys"
@@ -90,32 +73,19 @@ class Attempt:
             (tenant, self.caller, self.key),
         )
 
-    async def keep(self, work: Work, answer: Answer, *, now: datetime) -> Answer | None:
-        """Stores the answer, to be committed with what was done.
-
-        Returns another answer where a sending of the same key was committed since `earlier` (a
-        transaction that restarts lets go of its locks): then this one is undone and that answer
-        is the one to give.
-        """
-        tenant = work.tenant_id
-        [stored] = await work.batch(
+    def keep(self, work: Work, answer: Answer, *, now: datetime) -> None:
+        """Stores the answer with what was done: both are committed, or neither."""
+        work.defer(
             (
                 "insert into idempotency_keys"
                 " (tenant_id, caller, key, fingerprint, status, body, headers, created_at)"
-                " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing returning status",
+                " values (%s, %s, %s, %s, %s, %s, %s, %s)",
                 (
-                    tenant, self.caller, self.key, self.fingerprint,
+                    work.tenant_id, self.caller, self.key, self.fingerprint,
                     answer.status, answer.body, Jsonb(dict(answer.headers)), now,
                 ),
             )
         )  # fmt: skip
-        if stored:
-            return None
-        await work.restart()
-        other = await self.earlier(work)
-        if other is None:
-            raise Busy
-        return other
 
     def _answer(self, row: Row) -> Answer:
         if bytes(row["fingerprint"]) != self.fingerprint:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 from sqlalchemy import insert, update
-from sqlalchemy.exc import IntegrityError
+from psycopg.errors import IntegrityError
 
 from domain.desk import DeskSettings, default_statuses
 from domain.errors import Conflict, Invalid, NotFound

@@ -11,7 +11,8 @@ import pytest
 from api.resources import Resources
 from domain.errors import NotFound
 from domain.tickets import Absorbed, Event, MergedInto
-from models.session import Database, Row, Statement, Work
+from models.session import Database, Row, Statement
+from models.wire import Wire
 from services.links import Links
 from services.tickets import Step
 from tests.api.conftest import House, MakeHouse
@@ -135,27 +136,24 @@ async def test_the_form_is_taken_only_so_often_from_one_address(
     assert int(answers[-1].headers["retry-after"]) > 0
 
 
-async def test_a_ticket_of_a_known_customer_takes_two_round_trips_and_the_commit(
+async def test_a_ticket_of_a_known_customer_takes_two_round_trips(
     client: Client, house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await submitted(client, house)  # the customer is known, the desk is in memory
     trips: list[list[str]] = []
-    batch, execute = Work.batch, Work.execute
+    send = Wire.send
 
-    async def counted(self: Work, *statements: Statement) -> list[list[Row]]:
-        trips.append([sql for sql, _ in statements])
-        return await batch(self, *statements)
+    async def counted(self: Wire, statements: Sequence[Statement]) -> list[list[Row]]:
+        trips.append([sql.split()[0] for sql, _ in statements])
+        return await send(self, statements)
 
-    async def refused(self: Work, *args: object, **named: object) -> object:
-        trips.append(["executed"])
-        return await execute(self, *args, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Work, "batch", counted)
-    monkeypatch.setattr(Work, "execute", refused)
+    monkeypatch.setattr(Wire, "send", counted)
     await submitted(client, house)
-    # What a ticket has to know; then, deferred until the commit, all that it writes.
-    assert [len(t) for t in trips] == [1, 0]
-    assert "executed" not in trips[0] + trips[1]
+    # What a ticket has to know; then all that it writes, and the commit.
+    assert trips == [
+        ["begin", "select", "select"],
+        ["with", "commit"],
+    ]
 
 
 async def test_the_link_shows_what_is_public_and_nothing_else(client: Client, house: House) -> None:
