@@ -187,8 +187,8 @@ async def _on_database(request: Request, error: Exception) -> Response:
     # Neither its words nor the statement's values: both hold what people wrote.
     logger.warning(
         "the database refused: %s (constraint %s)",
-        type(cause).__name__,
-        cause.diag.constraint_name if isinstance(cause, psycopg.Error) else None,
+        type(error).__name__,
+        error.diag.constraint_name if isinstance(error, psycopg.Error) else None,
     )
     headers = {"Retry-After": "1"} if code == "busy" else {}
     return _answer(request, status, code, detail, headers=headers)

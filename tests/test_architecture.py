@@ -195,14 +195,10 @@ def test_workflows_load_no_driver_and_no_web_server() -> None:
 
 # Who commits.
 
-COMMITS = {
-    ("models/session.py", "Database.transaction"): "the one way",
-    ("models/session.py", "Database.ring"): "NOTIFY alone, after the fact",
-}
 PIPELINES = {
-    ("models/session.py", "Work.batch"): "the one way",
     ("services/destinations.py", "LiveDestination.tell"): "Redis's, not Postgres's",
 }
+_ENDS = re.compile(r"(?:begin|commit|rollback|savepoint|start transaction)\b", re.IGNORECASE)
 
 
 def calls_of(method: str) -> set[tuple[str, str]]:
@@ -215,12 +211,24 @@ def calls_of(method: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_only_the_session_commits() -> None:
-    assert calls_of("commit") == set(COMMITS)
+def test_only_the_session_begins_and_ends_transactions() -> None:
+    said = {
+        str(path.relative_to(ROOT))
+        for path in sources("models", "services", "activities", "api", "adapters", "cli")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and _ENDS.match(node.value)
+        and len(node.value) < 20
+    }
+    assert said == {"models/session.py"}
+    assert calls_of("commit") == set()
 
 
-def test_only_the_session_opens_a_pipeline() -> None:
+def test_only_a_wire_opens_a_pipeline() -> None:
     assert calls_of("pipeline") == set(PIPELINES)
+    assert calls_of("enter_pipeline_mode") == {("models/wire.py", "Wire.__init__")}
+    assert calls_of("send_query_prepared") == {("models/wire.py", "Wire._queue")}
 
 
 # Time is a parameter.
@@ -236,11 +244,15 @@ SQL_CLOCKS = {
     ("models/ledger.py", "_INSERT_OUTBOX"): "when a fact may be told",
     ("services/bulk.py", "_outbox"): "likewise, of a job",
     ("services/passwords.py", "PasswordLinks.make"): "likewise, of a link to be mailed",
-    ("services/relay.py", "Relay.drain"): "which facts may be told",
+    ("services/relay.py", "Relay._drain"): "which facts may be told",
+    ("services/relay.py", "Relay._say_why"): "which of them waits longest",
     ("services/relay.py", "Relay._forget"): "when to try again",
     ("services/relay.py", "lag"): "how old the oldest untold fact is",
     ("services/relay.py", "restart_bulk"): "when a fact may be told",
     ("services/relay.py", "rewrite_outbox"): "likewise; and which deadline nobody acted upon",
+    ("services/retelling.py", "_put"): "when a fact may be told",
+    ("services/retelling.py", "begin_again"): "likewise",
+    ("services/retelling.py", "carry_on"): "likewise",
     ("services/search.py", "Search.rebuild"): "since when changes are told once more",
     ("services/search.py", "_tell_again"): "when a fact may be told",
     ("activities/maintenance.py", "MaintenanceActivities.purge"): (
@@ -371,7 +383,7 @@ def test_every_table_shows_the_application_one_tenant(fresh: Connection) -> None
 # Policies that see across tenants, by role; `holdfast_app` is never among them.
 ACROSS = {
     "holdfast_relay": {"outbox", "bulk_jobs", "tenants", "tickets", "audit_entries",
-                       "idempotency_keys"},
+                       "idempotency_keys", "departures", "attachments", "files"},
     "holdfast_lookup": {"tenants", "users", "api_tokens", "login_sessions", "password_links",
                         "tickets", "messages"},
 }  # fmt: skip
