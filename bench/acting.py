@@ -19,6 +19,7 @@ async def run(place: Place) -> list[Figure]:
     """Notes and changes on tickets of one's own; then the same again, each one read back."""
     await place.live.feed(TICKETS, at_once=16)
     await place.settled()
+    place.analyze()
     numbers = tuple(await place.live.numbers())
     await place.live.desk.take_down("worker")
     note = place.by_agent(

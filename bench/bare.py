@@ -1,6 +1,6 @@
 """What the door is measured against: FastAPI, psycopg, one INSERT, nothing else.
 
-Served as the real application is: `uvicorn --factory bench.bare:create_app`, one process, uvloop,
+Its connections wait in a queue, without the checks of a pool. Served as the real application is: `uvicorn --factory bench.bare:create_app`, one process, uvloop,
 httptools. The table has no row-level security, no foreign key and one index.
 """
 
@@ -44,20 +44,22 @@ class Made(BaseModel):
 
 
 def create_app() -> ASGIApp:
-    """`/bare`; `/pooled`, the same as most would write it: a transaction through SQLAlchemy's pool;
-    and `/nothing`, which shows what the load client itself can do."""
+    """`/bare`: a transaction with one INSERT; `/pooled`: the same through SQLAlchemy; `/autocommit`:
+    the INSERT by itself, one round trip; `/nothing`: what the load client itself can do."""
     url, size = os.environ["DATABASE_URL"], int(os.environ.get("DATABASE_POOL_SIZE", "24"))
     idle: asyncio.LifoQueue[psycopg.AsyncConnection[tuple[object, ...]]] = asyncio.LifoQueue()
+    alone: asyncio.LifoQueue[psycopg.AsyncConnection[tuple[object, ...]]] = asyncio.LifoQueue()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            for _number in range(size):
-                connection = await psycopg.AsyncConnection.connect(
-                    url, autocommit=True, prepare_threshold=2
-                )
-                stack.push_async_callback(connection.close)
-                idle.put_nowait(connection)
+            for queue, autocommit in ((idle, False), (alone, True)):
+                for _number in range(size):
+                    connection = await psycopg.AsyncConnection.connect(
+                        url, autocommit=autocommit, prepare_threshold=2
+                    )
+                    stack.push_async_callback(connection.close)
+                    queue.put_nowait(connection)
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
@@ -67,12 +69,24 @@ def create_app() -> ASGIApp:
         made = new_id()
         connection = await idle.get()
         try:
-            # Autocommit: the statement is its own transaction, one round trip in all.
+            async with connection.transaction():
+                await connection.execute(
+                    _INSERT, (made, ticket.subject, ticket.text, ticket.requester.email)
+                )
+        finally:
+            idle.put_nowait(connection)
+        return Made(id=made)
+
+    @app.post("/autocommit", status_code=201)
+    async def create_autocommitted(ticket: BareTicket) -> Made:
+        made = new_id()
+        connection = await alone.get()
+        try:
             await connection.execute(
                 _INSERT, (made, ticket.subject, ticket.text, ticket.requester.email)
             )
         finally:
-            idle.put_nowait(connection)
+            alone.put_nowait(connection)
         return Made(id=made)
 
     engine = create_async_engine(

@@ -11,11 +11,13 @@ CALLERS = 32
 
 async def run(place: Place) -> list[Figure]:
     """The HTTP door by itself (the worker waits), then with the worker at work beside it."""
+    await place.live.feed(100, at_once=8)
     await place.settled()
+    place.analyze()
     ceiling_seen = await press(Plan((place.nothing(),), CALLERS, 2, 1.0))
     await place.live.desk.take_down("worker")
     targets = (place.bare(), place.creation())
-    beside_each_other = (*targets, place.pooled())
+    beside_each_other = (*targets, place.pooled(), place.autocommit())
     alone = await press(Plan(beside_each_other, CALLERS, rounds=4, seconds=1.5))
     bare, create = alone["bare"], alone["create"]
     await place.live.desk.bring_up("worker")
@@ -26,7 +28,7 @@ async def run(place: Place) -> list[Figure]:
     await place.settled()
     missing = await place.without_workflow()
     accepted = create.accepted + beside["create"].accepted
-    stored = len(await place.live.numbers())
+    stored = len(await place.live.numbers()) - 100
     numbers = {*create.numbers, *beside["create"].numbers}
     own = median(ceiling_seen["nothing"].rates)
     bare_rate, rate = median(bare.rates), median(create.rates)
@@ -42,8 +44,14 @@ async def run(place: Place) -> list[Figure]:
         Figure(
             "create.share_of_pooled",
             rate / median(alone["pooled"].rates),
-            detail=f"of the same INSERT in a transaction through SQLAlchemy's pool:"
+            detail=f"of the same transaction through SQLAlchemy's pool:"
             f" {median(alone['pooled'].rates):.0f}/s",
+        ),
+        Figure(
+            "create.share_of_autocommit",
+            rate / median(alone["autocommit"].rates),
+            detail="of the INSERT by itself, in one round trip:"
+            f" {median(alone['autocommit'].rates):.0f}/s",
         ),
         Figure("create.p50", p50 / bare_p50, detail="times the bare endpoint's"),
         Figure(

@@ -65,7 +65,7 @@ class Place:
         return Target("nothing", self.bare_port, "/nothing", body="{}")
 
     def bare(self) -> Target:
-        """One INSERT, asked for with the same words as a ticket."""
+        """One INSERT in a transaction, asked for with the same words as a ticket."""
         body = {
             "subject": "Order @N@ has not arrived",
             "text": WORDS,
@@ -74,8 +74,17 @@ class Place:
         return Target("bare", self.bare_port, "/bare", body=orjson.dumps(body).decode())
 
     def pooled(self) -> Target:
-        """The same INSERT, in a transaction through SQLAlchemy's pool."""
+        """The same through SQLAlchemy and its pool."""
         return replace(self.bare(), name="pooled", path="/pooled")
+
+    def autocommit(self) -> Target:
+        """The INSERT by itself, one round trip."""
+        return replace(self.bare(), name="autocommit", path="/autocommit")
+
+    def analyze(self) -> None:
+        """Plans as they are on a desk that has lived: fresh tables have no statistics yet."""
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("analyze")
 
     def creation(self) -> Target:
         body = {

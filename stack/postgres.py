@@ -51,6 +51,8 @@ SETTINGS: Mapping[str, str] = {
     "wal_compression": "on",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
+    # A new desk has no statistics, and plans made without any read all of a tenant's rows.
+    "autovacuum_naptime": "10s",
     "jit": "off",
     "idle_in_transaction_session_timeout": "10min",
     "timezone": "UTC",
