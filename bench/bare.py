@@ -1,7 +1,8 @@
 """What the door is measured against: FastAPI, psycopg, one INSERT, nothing else.
 
-Its connections wait in a queue, without the checks of a pool. Served as the real application is: `uvicorn --factory bench.bare:create_app`, one process, uvloop,
-httptools. The table has no row-level security, no foreign key and one index.
+Its connections wait in a queue, without the checks of a pool. Served as the real application is:
+`uvicorn --factory bench.bare:create_app`, one process, uvloop, httptools. The table has no row-level
+security, no foreign key and one index.
 """
 
 import asyncio
@@ -44,8 +45,8 @@ class Made(BaseModel):
 
 
 def create_app() -> ASGIApp:
-    """`/bare`: a transaction with one INSERT; `/pooled`: the same through SQLAlchemy; `/autocommit`:
-    the INSERT by itself, one round trip; `/nothing`: what the load client itself can do."""
+    """`/bare`: a transaction with one INSERT; `/pooled`: the same through SQLAlchemy;
+    `/autocommit`: the INSERT by itself; `/nothing`: what the load client itself can do."""
     url, size = os.environ["DATABASE_URL"], int(os.environ.get("DATABASE_POOL_SIZE", "24"))
     idle: asyncio.LifoQueue[psycopg.AsyncConnection[tuple[object, ...]]] = asyncio.LifoQueue()
     alone: asyncio.LifoQueue[psycopg.AsyncConnection[tuple[object, ...]]] = asyncio.LifoQueue()
