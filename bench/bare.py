@@ -1,8 +1,8 @@
 """What the door is measured against: FastAPI, psycopg, one INSERT, nothing else.
 
 Its connections wait in a queue, without the checks of a pool. Served as the real application is:
-`uvicorn --factory bench.bare:create_app`, one process, uvloop, httptools. The table has no row-level
-security, no foreign key and one index.
+`uvicorn --factory bench.bare:create_app`, one process, uvloop, httptools. The table has no
+row-level security, no foreign key and one index.
 """
 
 import asyncio
