@@ -47,6 +47,7 @@ from services import audit, relay
 from services.bulk import BulkRunner
 from services.desks import Desks
 from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
+from services.files import files_under
 from services.passwords import PasswordLinks
 from services.search import Search
 from services.tickets import Tickets
@@ -186,7 +187,13 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
         )
     if BATCH in queues:
         bulk = BulkActivities(BulkRunner(p.database, p.tickets))
-        maintenance = MaintenanceActivities(p.relay_database, TicketWorkflows(p.client))
+        maintenance = MaintenanceActivities(
+            p.relay_database,
+            TicketWorkflows(p.client),
+            database=p.database,
+            tickets=p.tickets,
+            files=files_under(p.settings.home),
+        )
         made.append(
             Worker(
                 p.client,

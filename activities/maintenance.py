@@ -7,29 +7,61 @@ from temporalio import activity
 from adapters.temporal import TicketWorkflows
 from domain.lifecycle import ticket_workflow_id
 from models.session import Database, Row
-from services import relay
+from services import departures, relay
+from services.files import Files
+from services.tickets import Tickets, clock
 
 # A deadline this old without an event means that its timer is lost.
 OVERDUE_SECONDS = 120.0
 
 
 class MaintenanceActivities:
-    def __init__(self, relay_database: Database, workflows: TicketWorkflows) -> None:
+    """What the schedule does: every step may be repeated, and finds by itself what is left."""
+
+    def __init__(
+        self,
+        relay_database: Database,
+        workflows: TicketWorkflows,
+        *,
+        database: Database,
+        tickets: Tickets,
+        files: Files,
+    ) -> None:
         self._database = relay_database
         self._workflows = workflows
+        self._app_database = database
+        self._tickets = tickets
+        self._files = files
 
     @activity.defn
     async def reconcile(self) -> int:
-        """How many open tickets had no run or an unnoticed deadline; each is told again."""
+        """How many open tickets had no run or an unnoticed deadline; each is told again.
+
+        Also finishes what was cut short: bulk jobs, and tickets of those who left.
+        """
         await relay.restart_bulk(self._database)
         running = await self._workflows.running()
-        return await retell_astray(
+        told = await retell_astray(
             self._database, running, progress=lambda count: activity.heartbeat(count)
         )
+        await departures.finish(
+            self._database,
+            self._app_database,
+            self._tickets,
+            now=clock(),
+            progress=lambda count: activity.heartbeat(count),
+        )
+        return told
 
     @activity.defn
     async def purge(self) -> int:
-        """Forgets idempotency keys older than two days; how many."""
+        """Forgets idempotency keys older than two days, and abandoned uploads; how many keys."""
+        await self._files.sweep(
+            self._database,
+            self._app_database,
+            now=clock(),
+            progress=lambda count: activity.heartbeat(count),
+        )
         async with self._database.transaction(None) as work:
             rows = await work.rows(
                 "with old as (delete from idempotency_keys where created_at < now()"

@@ -48,6 +48,9 @@ class Store(Protocol):
     async def open(self, tenant_id: uuid.UUID, sha256: str) -> AsyncIterator[bytes]:
         """The bytes, in pieces. Raises FileMissing before the first."""
 
+    async def remove(self, tenant_id: uuid.UUID, sha256: str) -> None:
+        """The bytes are gone; also where there were none."""
+
 
 class DiskStore:
     """Files under one folder: `<root>/<tenant>/<first two of the hash>/<hash>`."""
@@ -81,6 +84,9 @@ class DiskStore:
         except FileNotFoundError:
             raise FileMissing from None
         return _chunks(file)
+
+    async def remove(self, tenant_id: uuid.UUID, sha256: str) -> None:
+        await asyncio.to_thread(self._path(tenant_id, sha256).unlink, missing_ok=True)
 
     def _path(self, tenant_id: uuid.UUID, sha256: str) -> Path:
         return self._root / tenant_id.hex / sha256[:2] / sha256

@@ -145,6 +145,7 @@ class SearchIndex:
         self._rest_seconds = rest_seconds
         self._clock = clock
         self._resting_until = float("-inf")
+        self._failure = ""  # why it rests
 
     @property
     def first_collection(self) -> str:
@@ -310,14 +311,15 @@ class SearchIndex:
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What the index answers. After a failure nobody waits for it again for a while."""
         if self._clock() < self._resting_until:
-            raise SearchDown("it did not answer a moment ago")
+            raise SearchDown(f"{self._failure}, a moment ago")
         try:
             answer = await ask()
         except (ObjectNotFound, ObjectAlreadyExists, RequestMalformed):
             raise
         except (TypesenseClientError, httpx.HTTPError, OSError) as error:
             self._resting_until = self._clock() + self._rest_seconds
-            raise SearchDown(f"{type(error).__name__}: {error}") from error
+            self._failure = f"{type(error).__name__}: {error}"
+            raise SearchDown(self._failure) from error
         self._resting_until = float("-inf")
         return answer
 

@@ -19,6 +19,7 @@ from api import (
     auth,
     bulk,
     customers,
+    document,
     health,
     notifications,
     pages,
@@ -35,7 +36,6 @@ from api import settings as settings_
 from api.limits import Limits
 from api.middleware import BodyLimit, Envelope
 from api.resources import Resources
-from api.shapes import Problem
 from models.session import Database
 from services.auth import Auth
 from services.desks import Desks
@@ -99,6 +99,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         lifespan=lifespan,
         docs_url=None,  # api.pages serves it, from here instead of from a CDN
         redoc_url=None,
+        generate_unique_id_function=document.operation_id,
     )
     if resources is not None:
         app.state.resources = resources
@@ -111,7 +112,7 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     app.include_router(pages.router)
     for router in routers():
         app.include_router(router)
-    _complete_document(app)
+    document.complete(app)
     return app
 
 
@@ -154,31 +155,6 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
             workflows=Facade(settings),
             redis=redis,
         )
-
-
-def _complete_document(app: FastAPI) -> None:
-    """Adds to the OpenAPI document what routes refer to: the problem's shape, the credentials."""
-    plain = app.openapi
-
-    def document() -> dict[str, object]:
-        if app.openapi_schema is None:
-            schema = plain()
-            parts = schema.setdefault("components", {})
-            shapes = parts.setdefault("schemas", {})
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            shapes.update(problem.pop("$defs", {}))
-            shapes["Problem"] = problem
-            parts["securitySchemes"] = {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An access token of a sign-in, or an API token (`hf_…`).",
-                }
-            }
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
 
 
 __all__ = ["create_app", "opened", "routers"]

@@ -11,12 +11,14 @@ from pydantic import EmailStr, Field, SecretStr
 
 from api.deps import Caller, From, Served, Tx, count, idempotency_key, sender
 from api.problems import also
+from api.resources import Resources
 from api.routing import Route, without_key
 from api.shapes import Page, Request, Shape, examples
-from domain.errors import Forbidden
+from domain.errors import Forbidden, TooMany
 from domain.permissions import Principal, Role, Scope
 from models.session import Work
 from services.auth import SignedIn
+from services.tickets import Origin
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"], route_class=Route)
 
@@ -127,7 +129,7 @@ async def login(
 
     Takes no `Idempotency-Key`: tokens are kept nowhere, so signing in again makes a new session.
     """
-    await _count(request, f"{origin.ip}:{body.email.lower()}", body.email)
+    await _count(request, served, origin, body.email, body.tenant)
     return _tokens(
         await served.auth.login(
             email=body.email,
@@ -222,7 +224,7 @@ async def request_reset(
     """
     key = idempotency_key(request)
     once = None if key is None else f"{sender(request)}:{key}"
-    await _count(request, f"reset:{origin.ip}:{body.email.lower()}", f"reset:{body.email}")
+    await _count(request, served, origin, body.email, body.tenant, what="reset:")
     await served.auth.send_reset(email=body.email, tenant=body.tenant, once=once)
     return {"detail": "If somebody here has that address, a link is on its way."}
 
@@ -247,10 +249,29 @@ async def set_password(
     )
 
 
-async def _count(request: HttpRequest, here: str, account: str) -> None:
-    """Guesses from one address, and those at one account from everywhere."""
-    await count(request, "login", here)
-    await count(request, "account", account.lower())
+async def _count(
+    request: HttpRequest,
+    served: Resources,
+    origin: Origin,
+    email: str,
+    tenant: str | None,
+    *,
+    what: str = "",
+) -> None:
+    """Guesses from one address, and those at one account from everywhere.
+
+    Who guesses from everywhere must not keep the owner out: an address that signed in to the
+    account lately is held to the first limit alone. It is asked for only when it matters.
+    """
+    account = email.lower()
+    await count(request, "login", f"{what}{origin.ip}:{account}")
+    here = request.state.standing
+    try:
+        await count(request, "account", f"{what}{account}")
+    except TooMany:
+        if not await served.auth.is_familiar(email=email, tenant=tenant, ip=origin.ip):
+            raise
+        request.state.standing = here
 
 
 def _person(caller: Principal) -> UUID:

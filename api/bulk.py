@@ -1,22 +1,24 @@
 """One change to many tickets."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.deps import Allowed, From, Served, Tx
 from api.routing import Route
 from api.shapes import Page, Request, Shape, examples
+from api.tickets.read import Filter
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
-from domain.states import Category, Priority, TicketType
+from domain.states import Priority, TicketType
 from models.session import Row
 from services import bulk
 from services.tickets import clock
-from services.views import TicketFilter, Views
+from services.views import Views
 
 router = APIRouter(prefix="/api/v1/bulk", tags=["bulk"], route_class=Route)
 
@@ -24,33 +26,26 @@ Bulker = Annotated[Principal, Depends(Allowed(Permission.TICKETS_BULK))]
 Tags = Annotated[list[str], Field(max_length=100)]
 
 
-class BulkFilter(Request):
-    """Tickets by what they are now; all conditions hold, of several values any does."""
+class BulkFilter(Filter):
+    """Tickets by what they are now, in the words of the ticket list: each of its filters is here.
 
-    status: list[str] = Field(default_factory=list)
-    category: list[Category] = Field(default_factory=list)
-    team: list[UUID | None] = Field(default_factory=list)
-    assignee: list[UUID | None] = Field(default_factory=list)
-    requester: list[UUID] = Field(default_factory=list)
-    organization: list[UUID] = Field(default_factory=list)
-    priority: list[Priority | None] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list, description="All of them.")
-    updated_to: datetime | None = None
-    created_to: datetime | None = None
+    As answers have it, null in a list stands for `none`, and `tags` for `tag`.
+    """
 
-    def filter(self) -> TicketFilter:
-        return TicketFilter(
-            status=tuple(self.status),
-            category=tuple(self.category),
-            team=tuple(self.team),
-            assignee=tuple(self.assignee),
-            requester=tuple(self.requester),
-            organization=tuple(self.organization),
-            priority=tuple(self.priority),
-            tags_all=tuple(self.tags),
-            updated_to=self.updated_to,
-            created_to=self.created_to,
-        )
+    @model_validator(mode="before")
+    @classmethod
+    def _as_answers_have_it(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        meant = {
+            name: ["none" if one is None else one for one in value]
+            if name in ("team", "assignee", "priority", "type") and isinstance(value, list)
+            else value
+            for name, value in given.items()
+        }
+        if "tags" in meant and "tag" not in meant:
+            meant["tag"] = meant.pop("tags")
+        return meant
 
 
 class BulkPatch(Request):
@@ -85,7 +80,7 @@ class BulkRequest(Request):
             "change": {"status": "resolved", "add_tags": ["outage-may"], "reason": "Mail is back."},
         },
         {
-            "filter": {"category": ["new", "open"], "team": [None], "tags": ["billing"]},
+            "filter": {"category": ["new", "open"], "team": ["none"], "tag": ["billing"]},
             "change": {"team_id": "0198c5c1-0b4e-7a10-8c2d-4f5e6a7b8c9d"},
         },
     )
@@ -135,13 +130,15 @@ async def start_bulk(
             "Name the tickets by number or by filter.",
             fields={"/numbers": "or filter is needed, not both"},
         )
+    change = asked.change.change()
+    change.check(await served.desks.current(work))
     row = await bulk.queue(
         work,
         Views(served.desks),
         caller=caller,
         numbers=asked.numbers,
-        wanted=asked.filter.filter() if asked.filter else None,
-        change=asked.change.change(),
+        wanted=asked.filter.filter(caller) if asked.filter else None,
+        change=change,
         origin=origin,
         now=clock(),
     )

@@ -272,7 +272,7 @@ async def remove_member(
 ) -> None:
     """Their open tickets of that team lose their assignee. Not a member any more: still 204."""
     async with served.database.transaction(caller.tenant_id) as work:
-        if await people.remove_member(work, team_id, user_id):
+        if await people.remove_member(work, team_id, user_id, origin=origin, now=clock()):
             said = {"user_id": str(user_id)}
             await _team_audit(work, caller, origin, "team.member_removed", team_id, said)
     await _release(served, caller, origin, user_id, team_id)

@@ -1,22 +1,19 @@
 """How a tenant sets up its tickets: statuses and custom fields."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from api.deps import Allowed, From, Tx
+from api.editing import Editing, given, record
 from api.routing import Route
 from api.shapes import Request, Shape, examples
-from api.versions import IfMatch, put_tag
+from api.versions import put_tag
 from domain.desk import FieldKind
-from domain.errors import Invalid
 from domain.permissions import Permission, Principal
 from domain.states import Category
-from models.session import Work
-from services import audit, configuration
-from services.tickets import Origin
+from services import configuration
 
 router = APIRouter(prefix="/api/v1", tags=["settings"], route_class=Route)
 
@@ -169,22 +166,13 @@ async def change_status(
     key: InPath,
     body: StatusPatch,
     caller: Manager,
-    work: Tx,
-    origin: From,
-    expected: IfMatch,
-    response: Response,
+    edit: Editing,
 ) -> Status:
     """409 `last_of_category` where it is the only active one: rules need one to go to."""
     asked = given(body, clears={"transitions"})
-    if expected:
-        await configuration.hold(work)
-        expected.check(Status(**await configuration.status(work, key)))
-    row, changes = await configuration.change_status(work, key, asked)
-    if changes:
-        await record(work, caller, origin, "status.changed", "status", key, {"changes": changes})
-    shown = Status(**row)
-    put_tag(response, shown)
-    return shown
+    await edit.unless_changed(Status, configuration.status, key)
+    row, changes = await configuration.change_status(edit.work, key, asked)
+    return await edit.answer(caller, Status(**row), "status", key, changes)
 
 
 @router.get("/fields", summary="Custom fields, in order")
@@ -211,48 +199,10 @@ async def change_field(
     key: InPath,
     body: FieldPatch,
     caller: Manager,
-    work: Tx,
-    origin: From,
-    expected: IfMatch,
-    response: Response,
+    edit: Editing,
 ) -> CustomField:
     """Values that tickets hold already stay, also those that no longer fit."""
     asked = given(body, clears={"pattern"})
-    if expected:
-        await configuration.hold(work)
-        expected.check(CustomField(**await configuration.field(work, key)))
-    row, changes = await configuration.change_field(work, key, asked)
-    if changes:
-        await record(work, caller, origin, "field.changed", "field", key, {"changes": changes})
-    shown = CustomField(**row)
-    put_tag(response, shown)
-    return shown
-
-
-def given(body: Request, *, clears: set[str]) -> dict[str, object]:
-    """What a patch names. Raises Invalid for a null where null means nothing."""
-    asked: dict[str, object] = body.model_dump(exclude_unset=True)
-    for name, value in asked.items():
-        if value is None and name not in clears:
-            raise Invalid(f"{name} cannot be null.", fields={f"/{name}": "cannot be null"})
-    return asked
-
-
-async def record(
-    work: Work,
-    caller: Principal,
-    origin: Origin,
-    action: str,
-    kind: str,
-    target: UUID | str | None,
-    data: dict[str, object],
-) -> None:
-    await audit.record(
-        work,
-        caller=caller,
-        origin=origin,
-        action=action,
-        target_kind=kind,
-        target_id=target,
-        data=data,
-    )
+    await edit.unless_changed(CustomField, configuration.field, key)
+    row, changes = await configuration.change_field(edit.work, key, asked)
+    return await edit.answer(caller, CustomField(**row), "field", key, changes)

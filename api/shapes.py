@@ -1,6 +1,7 @@
 """Shapes that several endpoints share."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,12 +13,13 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\
 
 
 def _spelled(value: object) -> object:
-    if isinstance(value, str) and not _ISO.fullmatch(value):
-        raise ValueError("is a time with its offset, as 2026-05-04T10:12:00Z or …+02:00")
-    return value
+    if isinstance(value, datetime) or (isinstance(value, str) and _ISO.fullmatch(value)):
+        return value
+    raise ValueError("is a time with its offset, as 2026-05-04T10:12:00Z or …+02:00")
 
 
-# A time in an address. Without this a number is one too: seconds since 1970, which nobody means.
+# A time in an address or a body. Without this a number is one too: seconds since 1970, or
+# milliseconds where it is large, which nobody means; and so is a time that leaves its zone open.
 Instant = Annotated[AwareDatetime, BeforeValidator(_spelled)]
 
 

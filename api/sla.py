@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.deps import Allowed, From, Tx
+from api.editing import Editing, given, record
 from api.routing import Route
-from api.settings import given, record
 from api.shapes import Request, Shape, examples
-from api.versions import IfMatch, put_tag
+from api.versions import put_tag
 from domain.calendars import Calendar, elapsed
 from domain.permissions import Permission, Principal
 from domain.sla import Metric, Policy, Step, Target
@@ -212,26 +212,15 @@ async def change_calendar(
     calendar_id: UUID,
     body: CalendarPatch,
     caller: Manager,
-    work: Tx,
-    origin: From,
-    expected: IfMatch,
-    response: Response,
+    edit: Editing,
 ) -> CalendarOut:
     """Other hours make a new version. Policies follow at once, open tickets at their next event."""
     given(body, clears=set())
-    if expected:
-        await configuration.hold(work)
-        expected.check(CalendarOut(**await configuration.calendar(work, calendar_id)))
+    await edit.unless_changed(CalendarOut, configuration.calendar, calendar_id)
     row, changes = await configuration.change_calendar(
-        work, calendar_id, name=body.name, body=body.body, active=body.active, now=clock()
+        edit.work, calendar_id, name=body.name, body=body.body, active=body.active, now=clock()
     )
-    if changes:
-        await record(
-            work, caller, origin, "calendar.changed", "calendar", calendar_id, {"changes": changes}
-        )
-    shown = CalendarOut(**row)
-    put_tag(response, shown)
-    return shown
+    return await edit.answer(caller, CalendarOut(**row), "calendar", calendar_id, changes)
 
 
 @router.get("/policies", summary="Policies, in order")
@@ -272,24 +261,13 @@ async def change_policy(
     policy_id: UUID,
     body: PolicyPatch,
     caller: Manager,
-    work: Tx,
-    origin: From,
-    expected: IfMatch,
-    response: Response,
+    edit: Editing,
 ) -> PolicyOut:
     """Other terms make a new version. Open tickets are timed by it from their next event on."""
     given(body, clears=set())
-    if expected:
-        await configuration.hold(work)
-        expected.check(PolicyOut(**await configuration.policy(work, policy_id)))
+    await edit.unless_changed(PolicyOut, configuration.policy, policy_id)
     terms = body.model_dump(exclude_unset=True, exclude={"name", "active"})
     row, changes = await configuration.change_policy(
-        work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
+        edit.work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
     )
-    if changes:
-        await record(
-            work, caller, origin, "policy.changed", "policy", policy_id, {"changes": changes}
-        )
-    shown = PolicyOut(**row)
-    put_tag(response, shown)
-    return shown
+    return await edit.answer(caller, PolicyOut(**row), "policy", policy_id, changes)

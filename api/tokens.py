@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.deps import Allowed, From, Tx
 from api.routing import Route, shown_once
-from api.shapes import Page, Request, Shape, examples
+from api.shapes import Instant, Page, Request, Shape, examples
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal
 from services import audit, tokens
@@ -54,7 +54,7 @@ class TokenRequest(Request):
     rate_class: RateClass | None = Field(
         default=None, description="No higher than the tenant's; left out, the tenant's."
     )
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
 
 
 class CreatedToken(Shape):

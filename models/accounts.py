@@ -113,6 +113,26 @@ class LoginSession(Owned, Base):
     revoked_reason: Mapped[str | None] = mapped_column(Text)
 
 
+class Departure(Owned, Base):
+    """Somebody left a team, or the house (team null), and may still hold tickets. Written with the
+    leaving itself; gone when all of them were let go."""
+
+    __tablename__ = "departures"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "team_id"], ["teams.tenant_id", "teams.id"], ondelete="CASCADE"
+        ),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    team_id: Mapped[uuid.UUID | None]
+    cause: Mapped[Json] = mapped_column(server_default="{}")  # of the request it came with
+    created_at: Mapped[datetime]
+
+
 class ApiToken(Owned, Base):
     __tablename__ = "api_tokens"
     __table_args__ = (

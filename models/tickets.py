@@ -249,7 +249,9 @@ class Message(TicketPart, Base):
             postgresql_using="gin",
         ),
         CheckConstraint("visibility in ('public', 'internal')", name="visibility"),
-        CheckConstraint("author_kind in ('customer', 'user', 'system')", name="author_kind"),
+        CheckConstraint(
+            "author_kind in ('customer', 'user', 'automation', 'system')", name="author_kind"
+        ),
         # What a customer wrote is never hidden from customers.
         CheckConstraint(
             "author_kind <> 'customer' or visibility = 'public'", name="customer_public"
@@ -273,6 +275,9 @@ class StoredFile(Base):
     """Bytes kept once per tenant, named by their hash."""
 
     __tablename__ = "files"
+    __table_args__ = (
+        Index("ix_files_unused", "unused_since", postgresql_where=text("unused_since is not null")),
+    )
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
@@ -281,6 +286,8 @@ class StoredFile(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     scan: Mapped[str] = mapped_column(Text, server_default="skipped")
     created_at: Mapped[datetime]
+    # Since then no attachment names it; the bytes go first, this row after them.
+    unused_since: Mapped[datetime | None]
 
 
 class Attachment(Owned, Base):
@@ -295,6 +302,8 @@ class Attachment(Owned, Base):
             ondelete="CASCADE",
         ),
         Index("ix_attachments_tenant_id_message_id", "tenant_id", "message_id"),
+        Index("ix_attachments_file", "tenant_id", "sha256"),
+        Index("ix_attachments_waiting", "created_at", postgresql_where=text("message_id is null")),
     )
 
     message_id: Mapped[uuid.UUID | None]

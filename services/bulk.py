@@ -9,6 +9,7 @@ from typing import Literal
 
 from psycopg.types.json import Jsonb
 
+from domain.desk import Desk
 from domain.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from domain.permissions import Permission, Principal
 from domain.states import Priority, TicketType
@@ -53,6 +54,25 @@ class BulkChange:
             if name in given:
                 given[name] = tuple(given[name])  # type: ignore[arg-type]
         return Changed(**given)  # type: ignore[arg-type]
+
+    def check(self, desk: Desk) -> None:
+        """Refuses what no ticket could take, before a job is made of it. Raises Invalid."""
+        change = self.changed()
+        if isinstance(change.status, str) and change.status not in desk.statuses:
+            raise Invalid("There is no such status.", fields={"/change/status": "is not known"})
+        if isinstance(change.team_id, uuid.UUID):
+            team = desk.teams.get(change.team_id)
+            if team is None or not team.active:
+                raise Invalid(
+                    "There is no such team.", fields={"/change/team_id": "names no active team"}
+                )
+        if isinstance(change.assignee_id, uuid.UUID):
+            agent = desk.agents.get(change.assignee_id)
+            if agent is None or not agent.active:
+                raise Invalid(
+                    "There is no such agent.",
+                    fields={"/change/assignee_id": "names nobody who takes tickets"},
+                )
 
     @property
     def permissions(self) -> tuple[Permission, ...]:

@@ -504,18 +504,20 @@ async def _check_people(work: Work, made: Policy) -> None:
     )
     known = {kind: {r["id"] for r in rows if r["kind"] == kind} for kind in ("team", "user")}
     for place, step in enumerate(made.steps):
-        named: list[tuple[str, object]] = []
-        action = step.action
-        if action.kind == "reassign":
-            named += [("team", action.team_id), ("user", action.assignee_id)]
-        elif action.kind == "notify":
-            named += [("user", to) for to in action.to if isinstance(to, uuid.UUID)]
-        for kind, id_ in named:
-            if id_ is not None and id_ not in known[kind]:
-                raise Invalid(
-                    f"A step names a {kind} that is not here.",
-                    fields={f"/steps/{place}/action": f"names no active {kind}"},
-                )
+        actions = [("action", step.action)]
+        actions += [(f"also/{n}", action) for n, action in enumerate(step.also)]
+        for where, action in actions:
+            named: list[tuple[str, object]] = []
+            if action.kind == "reassign":
+                named += [("team", action.team_id), ("user", action.assignee_id)]
+            elif action.kind == "notify":
+                named += [("user", to) for to in action.to if isinstance(to, uuid.UUID)]
+            for kind, id_ in named:
+                if id_ is not None and id_ not in known[kind]:
+                    raise Invalid(
+                        f"A step names a {kind} that is not here.",
+                        fields={f"/steps/{place}/{where}": f"names no active {kind}"},
+                    )
 
 
 async def _keep_policy(work: Work, made: Policy, now: datetime) -> None:

@@ -12,6 +12,7 @@ from domain.errors import Conflict, Invalid, NotFound
 from models import ledger
 from models.base import new_id
 from models.session import Row, Work
+from services import retelling
 
 IdentityKind = Literal["email", "phone", "chat", "external"]
 
@@ -163,7 +164,7 @@ async def create_customer(
             {"language": language, "tenant": work.tenant_id, "id": customer_id},
         )
     for identity in identities:
-        await add_identity(work, customer_id, identity, verified=False, now=now)
+        await _insert_identity(work, customer_id, identity, verified=False, now=now)
     return customer_id
 
 
@@ -202,6 +203,18 @@ async def add_identity(
 
     Raises IdentityTaken where it is somebody else's.
     """
+    identity_id, is_new = await _insert_identity(
+        work, customer_id, identity, verified=verified, now=now
+    )
+    if is_new and identity.kind == "email":
+        await retelling.begin(work, "customer", customer_id)  # tickets are found by it
+    return identity_id
+
+
+async def _insert_identity(
+    work: Work, customer_id: uuid.UUID, identity: Identity, *, verified: bool, now: datetime
+) -> tuple[uuid.UUID, bool]:
+    """The id of the identity, and whether it is new."""
     identity_id = new_id()
     [made] = await work.batch(
         ledger.insert_identity(
@@ -215,7 +228,7 @@ async def add_identity(
         )
     )
     if made:
-        return identity_id
+        return identity_id, True
     known = await work.row(
         "select id, customer_id from customer_identities"
         " where tenant_id = :tenant and kind = :kind and value = :value",
@@ -223,7 +236,7 @@ async def add_identity(
     )
     if known is None or known["customer_id"] != customer_id:
         raise IdentityTaken(identity.kind)
-    return uuid.UUID(str(known["id"]))
+    return uuid.UUID(str(known["id"])), False
 
 
 async def verify_identity(
@@ -248,6 +261,8 @@ async def remove_identity(work: Work, customer_id: uuid.UUID, identity_id: uuid.
     )
     if not result:
         raise NotFound("There is no such identity.")
+    if result[0]["kind"] == "email":
+        await retelling.begin(work, "customer", customer_id)
     return result[0]
 
 
@@ -410,4 +425,6 @@ async def _change(
             " where tenant_id = :tenant and id = :id",
             {**new, "now": now, "tenant": work.tenant_id, "id": id_},
         )
+    if "name" in new:
+        await retelling.begin(work, "customer" if table == "customers" else "organization", id_)
     return {name: [before[name], value] for name, value in new.items()}

@@ -14,6 +14,7 @@ from adapters.temporal import TemporalDown, TicketWorkflows
 from domain.lifecycle import BulkRef, Change, LinkRef, TicketRef, attributes_of
 from models import ledger
 from models.session import Database
+from services import retelling
 from services.relay import DestinationDown, Fact
 
 if TYPE_CHECKING:
@@ -87,12 +88,15 @@ class WorkflowsDestination:
             for fact in facts:
                 group.create_task(wake(fact))
         if down:
-            raise DestinationDown(f"Temporal: {down[0]}")
+            raise DestinationDown(f"Temporal does not answer ({down[0]})") from down[0]
         return failed
 
 
 class IndexDestination:
-    """The rows' present state into the search index, one relay at a time per ticket."""
+    """The rows' present state into the search index, one relay at a time per ticket.
+
+    A fact about a customer or an organization becomes facts about their tickets.
+    """
 
     name = "index"
     locks_tickets = True
@@ -105,13 +109,22 @@ class IndexDestination:
     async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
         documents: list[dict[str, object]] = []
         for tenant_id in {f.tenant_id for f in facts}:
-            ids = [f.ticket_id for f in facts if f.tenant_id == tenant_id]
+            own = [f for f in facts if f.tenant_id == tenant_id]
+            ids = [f.ticket_id for f in own if f.kind not in retelling.KINDS]
             async with self._database.transaction(tenant_id) as work:
                 documents += await self._search.documents(work, ids)
         try:
-            return await self._index.tell(documents)
+            refused = await self._index.tell(documents)
         except SearchDown as error:
-            raise DestinationDown(f"Typesense: {error}") from error
+            raise DestinationDown(f"Typesense does not answer ({error})") from error
+        # Last, so that an index that is away is not asked for more and more.
+        for fact in facts:
+            if fact.kind in retelling.KINDS:
+                async with self._database.transaction(fact.tenant_id) as work:
+                    await retelling.carry_on(
+                        work, fact.kind, fact.ticket_id, step=-fact.seq, cursor=fact.trace
+                    )
+        return refused
 
 
 class LiveDestination:
@@ -140,7 +153,7 @@ class LiveDestination:
                     )
                 await pipe.execute()
         except (RedisError, OSError) as error:
-            raise DestinationDown(f"Redis: {type(error).__name__}") from error
+            raise DestinationDown("Redis does not answer") from error
         return {}
 
 

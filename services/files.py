@@ -1,10 +1,11 @@
 """Attachments: bytes first, then a row, then a message; each used once, by who sent it."""
 
+import hashlib
 import unicodedata
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from domain.errors import Invalid, NotFound
 from domain.permissions import Permission, Principal, check
 from models import ledger
 from models.base import new_id
-from models.session import Row, Work
+from models.session import Database, Row, Work
 
 LARGEST_BYTES = 25 * (1 << 20)
 MOST_PER_MESSAGE = 20
+# An upload waits this long for its message: somebody may write it tomorrow morning.
+ABANDONED_AFTER = timedelta(hours=24)
+SWEPT_AT_ONCE = 100
 
 # Types that a browser would run as part of our origin if it ever showed them.
 _ACTIVE_TYPES = frozenset(
@@ -57,6 +61,8 @@ class Files:
         """A new attachment that waits for its message. Its bytes are durable before its row is."""
         tenant = work.tenant_id
         name, kind = clean_filename(filename), clean_type(content_type)
+        # Until this is committed, nobody takes bytes away: those just kept may be known ones.
+        await work.batch(("select pg_advisory_xact_lock_shared(%s)", (_lock_of(tenant),)))
         kept = await self._store.keep(tenant, chunks, limit_bytes=LARGEST_BYTES)
         attachment_id = new_id()
         await work.batch(
@@ -104,6 +110,69 @@ class Files:
             raise _NoAttachment
         return await self._download(work, row)
 
+    async def sweep(
+        self,
+        relay_database: Database,
+        database: Database,
+        *,
+        now: datetime,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Forgets uploads that no message named in a day, then bytes nobody needs; how many."""
+        async with relay_database.transaction(None) as work:
+            waiting = await work.rows(
+                "select distinct tenant_id from attachments where message_id is null"
+                " and created_at < :before",
+                {"before": now - ABANDONED_AFTER},
+            )
+        forgotten = 0
+        for row in waiting:
+            while count := await _forget(database, row["tenant_id"], now):
+                forgotten += count
+                progress(forgotten)
+        async with relay_database.transaction(None) as work:
+            unused = await work.rows(
+                "select distinct tenant_id from files where unused_since is not null"
+            )
+        for row in unused:
+            while await self._clear(database, row["tenant_id"]) == SWEPT_AT_ONCE:
+                progress(forgotten)
+        return forgotten
+
+    async def _clear(self, database: Database, tenant_id: uuid.UUID) -> int:
+        """Takes away some bytes that no attachment names; how many rows were looked at.
+
+        First the bytes, then their row: cut off between the two, the row is found again. No
+        upload of the tenant is under way meanwhile, so nobody relies on the bytes unseen.
+        """
+        async with database.transaction(tenant_id) as work:
+            free = await work.row(
+                "select pg_try_advisory_xact_lock(:lock) as mine", {"lock": _lock_of(tenant_id)}
+            )
+            if free is None or not free["mine"]:
+                return 0  # somebody uploads; next time
+            rows = await work.rows(
+                "select f.sha256, exists(select from attachments a where a.tenant_id = f.tenant_id"
+                " and a.sha256 = f.sha256) as used from files f where f.tenant_id = :tenant"
+                " and f.unused_since is not null limit :n",
+                {"tenant": tenant_id, "n": SWEPT_AT_ONCE},
+            )
+            for row in rows:
+                if not row["used"]:
+                    await self._store.remove(tenant_id, row["sha256"])
+            await work.batch(
+                (
+                    "delete from files where tenant_id = %s and sha256 = any(%s)",
+                    (tenant_id, [row["sha256"] for row in rows if not row["used"]]),
+                ),
+                (
+                    "update files set unused_since = null where tenant_id = %s"
+                    " and sha256 = any(%s)",
+                    (tenant_id, [row["sha256"] for row in rows if row["used"]]),
+                ),
+            )
+        return len(rows)
+
     async def _download(self, work: Work, row: Row) -> Download:
         chunks = await self._store.open(work.tenant_id, row["sha256"])
         return Download(row["filename"], shown_type(row["content_type"]), row["size_bytes"], chunks)
@@ -144,6 +213,37 @@ async def claim(work: Work, ids: Sequence[uuid.UUID], *, uploaded_by: str) -> tu
                 fields={f"/attachments/{place}": "is not an upload of yours that waits"},
             )
     return wanted
+
+
+async def _forget(database: Database, tenant_id: uuid.UUID, now: datetime) -> int:
+    """Deletes some abandoned uploads' rows and marks what nothing else names; how many.
+
+    One that a message is claiming right now is locked and passed over: it is not abandoned.
+    """
+    async with database.transaction(tenant_id) as work:
+        rows = await work.rows(
+            "delete from attachments where tenant_id = :tenant and id in (select id"
+            " from attachments where tenant_id = :tenant and message_id is null"
+            " and created_at < :before"
+            " order by id limit :n for update skip locked) and message_id is null"
+            " returning sha256",
+            {"tenant": tenant_id, "before": now - ABANDONED_AFTER, "n": SWEPT_AT_ONCE},
+        )
+        await work.batch(
+            (
+                "update files f set unused_since = %s where f.tenant_id = %s"
+                " and f.sha256 = any(%s) and not exists (select from attachments a"
+                " where a.tenant_id = f.tenant_id and a.sha256 = f.sha256)",
+                (now, tenant_id, sorted({row["sha256"] for row in rows})),
+            )
+        )
+    return len(rows)
+
+
+def _lock_of(tenant_id: uuid.UUID) -> int:
+    """Shared by who stores files of a tenant, held alone by who takes bytes away."""
+    digest = hashlib.blake2b(b"files" + tenant_id.bytes, digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
 async def _found(work: Work, attachment_id: uuid.UUID) -> Row:

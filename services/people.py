@@ -12,16 +12,14 @@ from sqlalchemy.dialects import postgresql
 from domain.desk import DeskSettings
 from domain.errors import Conflict, Invalid, NotFound
 from domain.permissions import Principal, Role
-from domain.tickets import SYSTEM, AgentLeft, Event
 from models.accounts import Team, TeamMember, User
 from models.base import new_id
 from models.session import Database, Row, Work
-from services import audit, desks
+from services import audit, departures, desks
 from services.auth import end_sessions_of, hash_password
+from services.departures import release
 from services.tenants import NewTenant, create_tenant
-from services.tickets import Origin, Step, Tickets, clock
-
-RELEASE_CHUNK = 50  # tickets let go per transaction: their locks are held for some milliseconds
+from services.tickets import Origin, clock
 
 
 class UserNotFound(NotFound):
@@ -289,6 +287,7 @@ async def change_user(
     left = bool(was["active"]) and not new["active"]
     if left:
         await end_sessions_of(work, user_id, reason="deactivated", now=now)
+        await departures.record(work, user_id, None, origin=origin, now=now)
     await desks.changed(work)
     await audit.record(
         work,
@@ -420,7 +419,14 @@ async def put_member(work: Work, team_id: uuid.UUID, user_id: uuid.UUID, *, lead
     return True
 
 
-async def remove_member(work: Work, team_id: uuid.UUID, user_id: uuid.UUID) -> bool:
+async def remove_member(
+    work: Work,
+    team_id: uuid.UUID,
+    user_id: uuid.UUID,
+    *,
+    origin: Origin | None = None,
+    now: datetime | None = None,
+) -> bool:
     """Takes somebody out of a team (see `release`); False when they were not in it.
 
     Raises TeamNotFound, UserNotFound.
@@ -434,90 +440,9 @@ async def remove_member(work: Work, team_id: uuid.UUID, user_id: uuid.UUID) -> b
         await team(work, team_id)
         await user(work, user_id)
         return False
+    await departures.record(work, user_id, team_id, origin=origin, now=now or clock())
     await desks.changed(work)
     return True
-
-
-# Those who left.
-
-
-async def release(
-    database: Database,
-    tickets: Tickets,
-    *,
-    tenant_id: uuid.UUID,
-    user_id: uuid.UUID,
-    team_id: uuid.UUID | None,
-    caller: Principal | None = None,
-    origin: Origin | None = None,
-) -> int:
-    """Takes open tickets from somebody who left a team (all teams: None); how many.
-
-    Runs after the change itself was committed, so that no ticket is given to them meanwhile, in
-    transactions of some tickets each. Broken off, it may be run again: it looks for what is left.
-    """
-    released = 0
-    after: uuid.UUID | None = None
-    departure = new_id()
-    while True:
-        async with database.transaction(tenant_id) as work:
-            still = await _belongs(work, user_id, team_id)
-            if still:
-                return released
-            rows = await _held(work, user_id, team_id, after)
-            if not rows:
-                return released
-            cause: dict[str, object] = {"agent_left": str(user_id)}
-            if team_id is not None:
-                cause["team"] = str(team_id)
-            outcomes = await tickets.handle(
-                work,
-                *(
-                    Step(
-                        row["number"],
-                        Event(
-                            key=f"left/{departure}/{row['id']}",
-                            actor=caller.actor if caller else SYSTEM,
-                            payload=AgentLeft(user_id),
-                            cause={**(origin.cause if origin else {}), **cause},
-                        ),
-                    )
-                    for row in rows
-                ),
-                caller=caller,
-                origin=origin,
-            )
-            released += sum(outcome.applied for outcome in outcomes)
-            after = rows[-1]["id"]
-
-
-async def _belongs(work: Work, user_id: uuid.UUID, team_id: uuid.UUID | None) -> bool:
-    """Whether they came back since: then their tickets stay theirs."""
-    if team_id is None:
-        sql = "select 1 as one from users where tenant_id = :tenant and id = :user and active"
-    else:
-        sql = (
-            "select 1 as one from team_members where tenant_id = :tenant and user_id = :user"
-            " and team_id = :team"
-        )
-    values: dict[str, object] = {"tenant": work.tenant_id, "user": user_id}
-    return await work.row(sql, values | ({"team": team_id} if team_id else {})) is not None
-
-
-async def _held(
-    work: Work, user_id: uuid.UUID, team_id: uuid.UUID | None, after: uuid.UUID | None
-) -> list[Row]:
-    where = ""
-    values: dict[str, object] = {"tenant": work.tenant_id, "user": user_id, "n": RELEASE_CHUNK}
-    if team_id is not None:
-        where, values["team"] = " and team_id = :team", team_id
-    if after is not None:
-        where, values["after"] = f"{where} and id > :after", after
-    return await work.rows(
-        "select id, number from tickets where tenant_id = :tenant and assignee_id = :user"
-        f" and category not in ('closed', 'merged'){where} order by id limit :n",
-        values,
-    )
 
 
 __all__ = [

@@ -25,10 +25,16 @@ LAG = Gauge("outbox_lag_seconds", "Age of the oldest untold fact.", ["destinatio
 WAITING = Gauge("outbox_waiting", "Facts not told yet.", ["destination"])
 TOLD = Counter("outbox_told_total", "Facts told.", ["destination"])
 FAILED = Counter("outbox_failed_total", "Facts that could not be told yet.", ["destination"])
+AWAY = Counter(
+    "outbox_away_total", "Batches that a whole destination did not take.", ["destination", "error"]
+)
 
 
 class DestinationDown(Exception):
-    """The whole destination is away: nothing of the batch was told, all of it is kept."""
+    """The whole destination is away: nothing of the batch was told, all of it is kept.
+
+    Its words are shown to operators: what was asked and how it failed, never what a fact says.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,39 @@ class Relay:
                     pass
 
     async def drain(self) -> int:
-        """Tells one batch; how many rows it held."""
+        """Tells one batch; how many rows it held. Fails it as a whole, the outbox says why."""
+        try:
+            return await self._drain()
+        except DestinationDown as error:
+            await self._say_why(f"{_kind_of(error)}: {error}", _kind_of(error))
+            raise
+        except Unavailable:
+            raise  # Postgres itself: there is nowhere to write it
+        except Exception as error:
+            # What it says may quote a ticket; the log has it, this is shown to more people.
+            await self._say_why(f"{type(error).__name__}: see the worker's log", _kind_of(error))
+            raise
+
+    async def _say_why(self, text: str, kind: str) -> None:
+        """Writes why nothing was told beside the fact that waits longest; it goes with that fact.
+
+        The fact itself is not put off: it is tried again as soon as the destination is.
+        """
+        AWAY.labels(self._destination.name, kind).inc()
+        try:
+            async with self._database.transaction(None) as work:
+                await work.batch(
+                    (
+                        "update outbox set error = %s where id = (select id from outbox"
+                        " where destination = %s and available_at <= now()"
+                        " order by available_at, id limit 1 for update skip locked)",
+                        (text[:500], self._destination.name),
+                    )
+                )
+        except (Unavailable, psycopg.Error):
+            logger.warning("why %s is away could not be written down", self._destination.name)
+
+    async def _drain(self) -> int:
         destination = self._destination
         async with self._database.transaction(None) as work:
             [rows] = await work.batch(
@@ -163,6 +201,14 @@ class Relay:
         await work.batch(*statements)
 
 
+def _kind_of(error: Exception) -> str:
+    """The class of what went wrong first; one of few, so that a metric may be labelled with it."""
+    cause = error
+    while isinstance(cause.__cause__, Exception):
+        cause = cause.__cause__
+    return type(cause).__name__
+
+
 def _coalesced(rows: list[Row]) -> list[Fact]:
     """The newest fact of each ticket, oldest ticket first."""
     newest: dict[UUID, Row] = {}
@@ -198,13 +244,16 @@ async def _lock_in_order(work: Work, facts: Sequence[Fact]) -> None:
 
 
 async def lag(database: Database) -> list[Row]:
-    """Per destination: how many facts wait, and how old the oldest is in seconds."""
+    """Per destination: how many facts wait, how old the oldest is in seconds, and why."""
     async with database.transaction(None) as work:
         return await work.rows(
             "select d.destination, count(o.id) as waiting,"
             " coalesce(extract(epoch from now() - min(o.created_at)), 0)::float as seconds,"
+            # What keeps the whole destination stands beside what is due; else the newest refusal.
+            " coalesce((array_agg(o.error order by o.available_at, o.id)"
+            "  filter (where o.error is not null and o.available_at <= now()))[1],"
             " (array_agg(o.error order by o.available_at desc)"
-            " filter (where o.error is not null))[1] as error"
+            "  filter (where o.error is not null))[1]) as error"
             " from unnest(array['workflows', 'index', 'live']) d(destination)"
             " left join outbox o on o.destination = d.destination"
             " group by d.destination order by d.destination"

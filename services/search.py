@@ -16,6 +16,7 @@ from domain.desk import Desk
 from domain.permissions import Permission, Principal, Scope
 from models import ledger
 from models.session import Database, Row, Statement, Work
+from services import retelling
 from services.desks import Desks
 from services.views import (
     BadCursor,
@@ -169,7 +170,11 @@ class Search:
             except SearchDown:
                 logger.warning("%s is left over; the next rebuild drops it", collection)
             raise
-        await _tell_again(relay_database, since=start["at"] - _OVERLAP)
+        since = start["at"] - _OVERLAP
+        await _tell_again(relay_database, since=since)
+        for tenant in await _relay_rows(relay_database, "select id from tenants", {}):
+            async with database.transaction(tenant["id"]) as work:
+                await retelling.begin_again(work, since=since)
         return filled
 
     # The index.

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from psycopg.errors import IntegrityError
 from pydantic import ValidationError
 from sqlalchemy import insert, update
-from psycopg.errors import IntegrityError
 
 from domain.desk import DeskSettings, default_statuses
 from domain.errors import Conflict, Invalid, NotFound

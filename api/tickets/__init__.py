@@ -1,15 +1,18 @@
-"""Tickets over HTTP: reading them (`read`), acting on them (`act`), joining and parting them."""
+"""Tickets over HTTP: reading them (`read`), acting on them (a module per family of actions, each
+answering with the ticket as it is now, its version in the ETag), joining and parting them."""
 
 from fastapi import APIRouter
 
-from api.tickets.act import router as act
+from api.tickets.changing import router as changing
 from api.tickets.merging import router as merging
+from api.tickets.postponing import router as postponing
 from api.tickets.read import router as read
+from api.tickets.relating import router as relating
+from api.tickets.speaking import router as speaking
 
 router = APIRouter()
 # `read` first: its /tickets/counts is no ticket's number.
-router.include_router(read)
-router.include_router(act)
-router.include_router(merging)
+for part in (read, speaking, changing, postponing, relating, merging):
+    router.include_router(part)
 
 __all__ = ["router"]

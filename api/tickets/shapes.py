@@ -9,7 +9,7 @@ from pydantic import Field
 from api.shapes import Page, Shape
 from domain.desk import Desk
 from domain.sla import Clock
-from domain.tickets import Ticket
+from domain.tickets import AuthorKind, Ticket
 
 
 class RequesterOut(Shape):
@@ -177,7 +177,9 @@ class MessageOut(Shape):
     id: UUID
     origin_ticket_id: UUID
     seq: int
-    author_kind: str
+    author_kind: AuthorKind = Field(
+        description="`automation` and `system` are no people: nobody has answered yet."
+    )
     author_id: UUID | None
     author_name: str | None = None
     visibility: str

@@ -10,12 +10,13 @@ import jwt
 import pytest
 from fastapi import FastAPI
 
+from api.limits import CLASSES
 from api.resources import Resources
 from domain.permissions import Role
 from domain.states import Scope
 from models.session import Database
 from services import people
-from services.auth import Auth
+from services.auth import Auth, SessionEnded
 from services.passwords import PasswordLinks
 from services.tickets import Origin
 from services.tokens import create_token
@@ -380,3 +381,49 @@ async def test_who_leaves_a_team_loses_its_tickets_and_keeps_the_others(
     if other.team_id != house.team_id:
         assert assigned[other.id] == agent
     assert {t.id for t in theirs} <= {row["ticket_id"] for row in events}
+
+
+async def test_who_guesses_from_everywhere_does_not_keep_the_owner_out(
+    app: FastAPI, person: Person, resources: Resources
+) -> None:
+    async def sign_in_from(address: str, password: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as browser:
+            return await browser.post(
+                "/api/v1/auth/login", json={"email": person.email, "password": password}
+            )
+
+    home = "198.51.100.7"
+    assert (await sign_in_from(home, PASSWORD)).status_code == 200
+    limit = CLASSES["account"] or 0
+    guesses = [await sign_in_from(f"203.0.113.{n}", "a guess, and wrong") for n in range(limit + 1)]
+    assert {g.status_code for g in guesses} == {401, 429}
+    elsewhere = await sign_in_from("192.0.2.1", PASSWORD)
+    assert elsewhere.status_code == 429  # whoever that is
+    owner = await sign_in_from(home, PASSWORD)
+    assert owner.status_code == 200, owner.text
+    assert int(owner.headers["RateLimit-Limit"]) == CLASSES["login"]
+
+    # Their own address is no licence to guess.
+    at_home = [await sign_in_from(home, "a guess, and wrong") for _ in range(CLASSES["login"] or 0)]
+    assert at_home[-1].status_code == 429
+    # Nor is a month-old memory of one.
+    async with resources.database.transaction(person.tenant_id) as work:
+        await work.execute("update login_sessions set used_at = used_at - interval '31 days'")
+    assert not await resources.auth.is_familiar(email=person.email, tenant=None, ip=home)
+
+
+async def test_a_session_that_two_had_makes_no_address_familiar(
+    person: Person, resources: Resources
+) -> None:
+    auth, origin = resources.auth, Origin(ip="198.51.100.8")
+    signed = await auth.login(
+        email=person.email, password=PASSWORD, tenant=None, user_agent="", origin=origin
+    )
+    asked = {"email": person.email, "tenant": None, "ip": origin.ip}
+    assert await auth.is_familiar(**asked)  # type: ignore[arg-type]
+    await auth.refresh(signed.refresh_token, origin=origin)
+    with pytest.raises(SessionEnded):
+        await auth.refresh(signed.refresh_token, origin=origin)
+    assert not await auth.is_familiar(**asked)  # type: ignore[arg-type]
+    assert not await auth.is_familiar(email=person.email, tenant="nowhere", ip=origin.ip)

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from api.bulk import BulkFilter
 from api.resources import Resources
+from api.tickets.read import Listing
 from domain.permissions import Role
 from models.session import Database
 from services.bulk import BulkRunner
@@ -91,3 +93,65 @@ async def test_the_request_that_asked_is_the_cause_of_every_change(
     assert row["cause"] == {
         "request": "asked-for-it", "correlation": "campaign-7", "bulk": str(job),
     }  # fmt: skip
+
+
+async def asked(client: httpx.AsyncClient, house: House, **filters: object) -> httpx.Response:
+    body = {"filter": filters, "change": {"add_tags": ["seen"]}}
+    return await client.post("/api/v1/bulk", json=body, headers=house.admin)
+
+
+def test_a_filter_of_the_list_is_a_filter_of_a_bulk_change() -> None:
+    listed = set(Listing.model_fields) - {"sort", "limit", "cursor"}
+    assert set(BulkFilter.model_fields) == listed
+    assert len(listed) > 20
+    for name in listed:
+        assert BulkFilter.model_fields[name].annotation == Listing.model_fields[name].annotation
+
+
+async def test_a_bulk_change_reaches_what_the_list_shows_under_the_same_filter(
+    client: httpx.AsyncClient, database: Database, resources: Resources, house: House
+) -> None:
+    for _ in range(2):
+        await make_ticket(database, resources.tickets, house.tenant_id)
+    opened = await client.post(
+        "/api/v1/tickets",
+        json={"subject": "Hi", "text": "Hi", "requester": {"email": "mia@example.org"},
+              "type": "incident", "tags": ["vip"]},
+        headers=house.agent,
+    )  # fmt: skip
+    assert opened.status_code == 201, opened.text
+    for wanted in (
+        {"type": ["incident"]},
+        {"type": ["none"], "team": ["none"]},
+        {"channel": ["email"]},
+        {"any_tag": ["vip", "other"]},
+        {"tag": ["vip"]},
+        {"snoozed": "false"},
+        {"breached": False},
+        {"created_from": "2020-01-01T00:00:00Z", "created_to": "2090-01-01T00:00:00+02:00"},
+        {"assignee": ["none"]},
+    ):
+        listed = await client.get("/api/v1/tickets", params=wanted, headers=house.admin)
+        made = await asked(client, house, **wanted)
+        assert made.status_code == 202, made.text
+        items = await client.get(f"/api/v1/bulk/{made.json()['id']}/items", headers=house.admin)
+        shown = {one["number"] for one in listed.json()["items"]}
+        assert {one["number"] for one in items.json()["items"]} == shown, wanted
+        assert shown
+    both = await asked(client, house, team=[None], tags=["vip"])  # as answers have it
+    assert both.json()["total"] == 1
+
+
+@pytest.mark.parametrize("given", ["2026-05-04T10:12:00", 1777888320, 1777888320.5, "1777888320"])
+async def test_a_time_in_a_bulk_filter_says_its_zone(
+    client: httpx.AsyncClient, house: House, given: object
+) -> None:
+    answer = await asked(client, house, created_to=given)
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/filter/created_to"]
+
+
+async def test_a_filter_nobody_knows_is_a_mistake(client: httpx.AsyncClient, house: House) -> None:
+    answer = await asked(client, house, colour=["red"])
+    assert answer.status_code == 422
+    assert "'colour' is not a filter" in answer.text

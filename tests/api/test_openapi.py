@@ -7,15 +7,17 @@ Schemathesis, and holds each answer against what the document says of it.
 import contextlib
 import dataclasses
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import anyio.from_thread
 import httpx
+import jsonschema_rs
 import pytest
 import requests
 from fastapi import FastAPI
@@ -23,12 +25,14 @@ from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis.errors import Unsatisfiable
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from api.app import create_app, opened
+from api.document import HEADERS, JSON
 from api.problems import MEDIA_TYPE
 from api.resources import Resources
 from api.routing import Route
+from api.samples import sample_of
 from api.shapes import Problem
 from models.session import Database
 from services.auth import Auth
@@ -104,6 +108,78 @@ def test_operation_ids_are_unique() -> None:
     assert [name for name, count in ids.items() if count > 1 or not name] == []
 
 
+def test_operation_ids_are_names_that_stay() -> None:
+    """Programs are generated from them: no path and no method, which may move."""
+    for operation in OPERATIONS:
+        name = operation.said["operationId"]
+        assert re.fullmatch(r"[a-z]+(_[a-z]+){0,3}", name), name
+        assert name.startswith("public_") == operation.path.startswith("/public/"), name
+
+
+def answers() -> list[tuple[str, Said]]:
+    """Every JSON that is answered when all goes well."""
+    return [
+        (f"{operation} {status}", said["content"][JSON])
+        for operation in OPERATIONS
+        for status, said in operation.said["responses"].items()
+        if status < "300" and JSON in said.get("content", {})
+    ]
+
+
+@pytest.mark.parametrize("content", [pytest.param(said, id=name) for name, said in answers()])
+def test_every_answer_has_an_example_that_its_schema_allows(content: Said) -> None:
+    assert "example" in content, sample_of(
+        content["schema"], DOCUMENT["components"]["schemas"], place=""
+    )
+    schema = {**content["schema"], "components": DOCUMENT["components"]}
+    faults = jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors(
+        content["example"]
+    )
+    assert [fault.message for fault in faults] == []
+
+
+def test_every_header_that_is_documented_is_described() -> None:
+    for operation in OPERATIONS:
+        for answer in operation.said["responses"].values():
+            for name, said in answer.get("headers", {}).items():
+                assert said == {"$ref": f"#/components/headers/{name}"}
+                assert name in DOCUMENT["components"]["headers"]
+
+
+TOLD = frozenset(name.lower() for name in HEADERS)
+
+
+def refuse_undocumented(answer: httpx.Response, operation: Operation) -> None:
+    """Each header that tells something is in the document, and what is promised is sent."""
+    said = operation.said["responses"][str(answer.status_code)].get("headers", {})
+    documented = {name.lower() for name in said}
+    sent = TOLD & set(answer.headers)
+    assert sent <= documented, f"{operation}: {sent - documented}"
+    assert documented & {"etag", "location"} <= sent, f"{operation}: {documented - sent}"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "repeated"])
+async def test_headers_are_sent_as_documented(
+    client: httpx.AsyncClient, house: House, again: bool
+) -> None:
+    known = {operation.key: operation for operation in OPERATIONS}
+    body = {"subject": "Hi", "text": "Hi", "requester": {"email": "mia@example.org"}}
+    headers = {**house.agent, "Idempotency-Key": "once"}
+    for _ in range(1 + again):
+        made = await client.post("/api/v1/tickets", json=body, headers=headers)
+    assert made.status_code == 201
+    assert ("Idempotency-Replayed" in made.headers) == again
+    refuse_undocumented(made, known["POST", "/api/v1/tickets"])
+    shown = await client.get(made.headers["Location"], headers=house.agent)
+    refuse_undocumented(shown, known["GET", "/api/v1/tickets/{number}"])
+    changed = await client.patch(
+        made.headers["Location"], json={"priority": "high"},
+        headers={**house.agent, "If-Match": shown.headers["ETag"]},
+    )  # fmt: skip
+    refuse_undocumented(changed, known["PATCH", "/api/v1/tickets/{number}"])
+    assert changed.headers["ETag"] != shown.headers["ETag"]
+
+
 @each_operation
 def test_every_operation_says_what_it_does_and_to_what_it_belongs(operation: Operation) -> None:
     summary, name = operation.said["summary"], operation.said["operationId"]
@@ -123,19 +199,23 @@ def named(schema: Said) -> Said:
     return named(wanted[0]) if len(wanted) == 1 else schema
 
 
-def models() -> dict[tuple[str, str], TypeAdapter[object]]:
-    """What reads each operation's body."""
-    found = {}
+def bodies() -> dict[tuple[str, str], Any]:
+    """The type of each operation's body."""
+    found: dict[tuple[str, str], Any] = {}
     for context in iter_route_contexts(_BARE.routes):
         route = context.original_route
         body = getattr(route, "body_field", None)
         if isinstance(route, Route) and body is not None:
             for method in context.methods or ():
-                found[method, str(context.path)] = TypeAdapter(body.field_info.annotation)
+                found[method, str(context.path)] = body.field_info.annotation
     return found
 
 
-MODELS = models()
+BODIES = bodies()
+# What reads each body.
+MODELS: dict[tuple[str, str], TypeAdapter[object]] = {
+    key: TypeAdapter(body) for key, body in BODIES.items()
+}
 
 
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.body is not None], ids=str)
@@ -147,6 +227,47 @@ def test_every_body_has_examples_that_are_valid(operation: Operation) -> None:
         read = MODELS[operation.key].validate_json(json.dumps(example), strict=False)
         assert isinstance(read, BaseModel)
         assert set(example) == read.model_fields_set
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models a type is made of, each with those inside it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models_in(field.annotation)
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def times_in_bodies() -> dict[str, TypeAdapter[object]]:
+    """What reads each time in each body."""
+    found: dict[str, TypeAdapter[object]] = {}
+    for body in BODIES.values():
+        for model in models_in(body):
+            for name, one in model.model_fields.items():
+                kind: Any = Annotated[(one.annotation, *one.metadata, None)]
+                reads = TypeAdapter[object](kind)
+                if '"date-time"' in json.dumps(reads.json_schema()) and not any(
+                    models_in(one.annotation)
+                ):
+                    found[f"{model.__name__}.{name}"] = reads
+    return found
+
+
+TIMES = times_in_bodies()
+
+
+@pytest.mark.parametrize("written", ["1777888320", "1777888320.5", '"1777888320"', "true",
+                                   '"2026-05-04T10:12:00"', '"2026-05-04"'])  # fmt: skip
+@pytest.mark.parametrize("place", sorted(TIMES))
+def test_a_time_in_a_body_is_written_out_with_its_offset(place: str, written: str) -> None:
+    with pytest.raises(ValidationError):
+        TIMES[place].validate_json(written)
+    TIMES[place].validate_json('"2026-05-04T10:12:00+02:00"')
+
+
+def test_the_times_in_bodies_were_found() -> None:
+    assert len(TIMES) > 8, sorted(TIMES)
 
 
 def test_an_example_shows_no_placeholder() -> None:
@@ -342,6 +463,8 @@ def try_out(door: Door, operation: Operation, *, tries: int, wrong: bool = False
                 response_schema_conformance,
             ],
         )
+        if answer.status_code < 300:
+            refuse_undocumented(answer, operation)
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == MEDIA_TYPE
             Problem.model_validate(answer.json())

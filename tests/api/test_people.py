@@ -9,7 +9,7 @@ import pytest
 from api.resources import Resources
 from domain.permissions import Role
 from models.session import Database
-from services import audit, people
+from services import audit, departures, people
 from tests.api.conftest import House, MakeHouse, make_ticket
 
 
@@ -127,7 +127,7 @@ async def test_who_is_deactivated_is_out_at_once_and_their_tickets_are_free(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(people, "RELEASE_CHUNK", 2)
+    monkeypatch.setattr(departures, "RELEASE_CHUNK", 2)
     agent = house.users[Role.AGENT]
     for _ in range(5):
         await make_ticket(

@@ -86,7 +86,7 @@ async def test_a_ticket_for_a_known_customer_is_theirs_and_carries_its_version(
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
-        ({"requester": {"id": str(uuid.UUID(int=1))}}, "/requester_id"),
+        ({"requester": {"id": str(uuid.UUID(int=1))}}, "/requester/id"),
         ({"requester": {}}, "/requester"),
         ({"requester": {"phone": "call me"}}, "/requester/phone"),
         ({"text": "  "}, "/text"),
@@ -436,3 +436,12 @@ async def test_two_tickets_that_relate_do_so_once_from_whichever_side_it_was_sai
     )
     assert untied.status_code == 200
     assert not await rows(database, house, "select 1 as x from relations where tenant_id = :tenant")
+
+
+async def test_a_requester_nobody_knows_is_pointed_to_where_it_stands_in_the_body(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = {"subject": "Hi", "text": "Hi", "requester": {"id": str(uuid.uuid4())}}
+    answer = await client.post("/api/v1/tickets", json=body, headers=house.agent)
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/requester/id"]

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from redis.asyncio import Redis
 
 from models.session import Database
 from services.desks import Desks
+from services.destinations import LiveDestination
 from services.relay import DestinationDown, Fact, Relay, lag, rewrite_outbox
 from services.tickets import Tickets
 from tests.conftest import Urls
@@ -162,3 +164,55 @@ async def test_the_error_that_is_shown_is_the_newest_one(
             )
     shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
     assert shown == {"workflows": None, "index": None, "live": "ant"}
+
+
+async def test_why_a_whole_destination_is_away_is_shown_until_it_is_back(
+    database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
+) -> None:
+    for _ in range(3):
+        await make_ticket(database, tickets, tenant)
+    # Nothing listens on port 1: the real Redis client says so.
+    away = LiveDestination(Redis.from_url("redis://127.0.0.1:1"))
+    with pytest.raises(DestinationDown):
+        await Relay(relay_database, away).drain()
+    shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
+    assert shown["index"] is None
+    assert shown["live"].endswith("Redis does not answer")
+    assert "Error" in shown["live"].partition(":")[0]  # its class
+    async with relay_database.transaction(None) as work:
+        [row] = await work.rows(
+            "select count(*) as waiting, count(error) as told_why, max(attempts) as attempts"
+            " from outbox where destination = 'live' and available_at <= now()"
+        )
+    assert row == {"waiting": 3, "told_why": 1, "attempts": 0}  # none of them is put off
+
+    assert await Relay(relay_database, Heard()).drain() == 3
+    shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
+    assert shown["live"] is None
+
+
+async def test_a_relay_that_breaks_says_so_without_what_a_ticket_holds(
+    database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
+) -> None:
+    await make_ticket(database, tickets, tenant)
+
+    class Broken(Heard):
+        async def tell(self, facts: Sequence[Fact]) -> dict[uuid.UUID, str]:
+            return {facts[0].ticket_id: 7}  # type: ignore[dict-item]
+
+    with pytest.raises(TypeError):
+        await Relay(relay_database, Broken()).drain()
+    shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
+    assert shown["live"] == "TypeError: see the worker's log"
+
+
+async def test_what_keeps_a_destination_is_shown_before_a_single_refusal(
+    database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
+) -> None:
+    refused = await make_ticket(database, tickets, tenant)
+    await Relay(relay_database, Heard(poison={refused.id})).drain()
+    await make_ticket(database, tickets, tenant)
+    with pytest.raises(DestinationDown):
+        await Relay(relay_database, Heard(down=True)).drain()
+    shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
+    assert shown["live"] == "DestinationDown: away"

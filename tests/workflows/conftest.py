@@ -33,6 +33,7 @@ from domain.triage import Guess, Verdict
 from models.session import Database
 from services.bulk import BulkRunner
 from services.desks import Desks
+from services.files import files_under
 from services.passwords import PasswordLinks
 from services.tickets import Tickets
 from tests.conftest import Urls
@@ -195,7 +196,7 @@ MakeBench = Callable[[Client], AbstractAsyncContextManager[Bench]]
 
 
 @pytest.fixture
-def bench(database: Database, urls: Urls) -> MakeBench:
+def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
     @contextlib.asynccontextmanager
     async def make(client: Client) -> AsyncIterator[Bench]:
         tickets = Tickets(Desks())
@@ -203,7 +204,13 @@ def bench(database: Database, urls: Urls) -> MakeBench:
         links = PasswordLinks("only for tests", public_url="https://desk.example")
         executor = ThreadPoolExecutor(1)
         everything = Database(urls.relay, pool_size=2)
-        maintenance = MaintenanceActivities(everything, TicketWorkflows(client))
+        maintenance = MaintenanceActivities(
+            everything,
+            TicketWorkflows(client),
+            database=database,
+            tickets=tickets,
+            files=files_under(tmp_path),
+        )
         triage = TriageActivities(database, tickets, classifier, executor)  # type: ignore[arg-type]
         async with (
             Worker(

@@ -1,0 +1,307 @@
+"""What answers look like, for their pages in the documentation: made from schemas and one table.
+
+An example of an answer is put together property by property. What a property holds is looked up
+here by its name, or by `Model.name` where one model means something else by it; times, ids and
+enumerations say it themselves. So one story is told everywhere: Maria Sommer's router.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import cast
+
+JsonSchema = Mapping[str, object]
+
+_NAMESPACE = uuid.UUID("0198c5c1-0b4e-7a10-8c2d-4f5e6a7b8c9d")
+_MOST_DEPTH = 12
+
+# Null is the usual answer here; an example that fills everything tells no story.
+_NULL = frozenset(
+    {
+        "breached_at", "closed_at", "earlier", "error", "escalation", "finished_at",
+        "first_bad_position", "merged_into", "next", "paused_since", "read_at", "remind_at",
+        "resolved_at", "revoked_at", "snoozed", "snoozed_until", "auto_close_at", "without",
+        "BulkItem.code", "BulkItem.detail", "transitions", "pattern", "code",
+    }
+)  # fmt: skip
+
+_VALUES: Mapping[str, object] = {
+    "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk4YzVjMSJ9.c2lnbmF0dXJl",
+    "action": {"status": "resolved", "add_tags": ["firmware"]},
+    "Entry.action": "ticket.merged",
+    "active": True,
+    "actor_kind": "user",
+    "actor_name": "Grace Okafor",
+    "agent_scope": "team",
+    "assign_on_resolve": True,
+    "assignee_name": "Grace Okafor",
+    "attempts": 1,
+    "auth_method": "session",
+    "author_kind": "user",
+    "author_name": "Grace Okafor",
+    "body_html": "<p>We have sent a new router; it arrives on Friday.</p>",
+    "body_text": "We have sent a new router; it arrives on Friday.",
+    "CalendarOut.body": {
+        "timezone": "Europe/Berlin",
+        "weekly": {"mon": [["09:00", "17:00"]], "fri": [["09:00", "15:00"]]},
+        "holidays": ["2026-12-25"],
+        "overrides": {"2026-12-24": [["09:00", "12:00"]]},
+    },
+    "PolicyOut.body": {
+        "id": "0198c5c4-8f90-71a2-b3c4-c5d6e7f8091a",
+        "version": 3,
+        "name": "Standard",
+        "calendar_id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+        "calendar_version": 2,
+        "targets": {"first_reply": {"high": "PT1H", "normal": "PT4H"}},
+        "pause_in": {"resolution": ["pending"]},
+        "steps": [
+            {
+                "id": "warn-agent",
+                "metric": "first_reply",
+                "offset": "PT30M",
+                "action": {"kind": "notify", "to": ["assignee"]},
+            }
+        ],
+    },
+    "breached": False,
+    "CountsOut.breached": 3,
+    "categories": {"new": 12, "open": 40, "pending": 7, "on_hold": 1, "resolved": 25},
+    "category": "open",
+    "cause": {"request": "0198c5c0f7a27c3e9f7b6a1d2c3b4a59"},
+    "changes": {"status": ["open", "pending"]},
+    "channel": "email",
+    "colour": "#2563eb",
+    "config_version": 17,
+    "content_type": "application/pdf",
+    "counts": {"done": 2, "refused": 1},
+    "created_by_kind": "customer",
+    "current": True,
+    "WorkflowOut.current": {"waits_for": "its deadline", "in_flight": []},
+    "customer_editable": False,
+    "customer_label": "Being worked on",
+    "customer_visible": True,
+    "cycle": 1,
+    "data": {"into": 1042},
+    "degraded": False,
+    "Readiness.degraded": ["search"],
+    "dependencies": {
+        "postgres": {"state": "up", "milliseconds": 1.2, "without": None},
+        "search": {
+            "state": "down",
+            "milliseconds": 2000.4,
+            "without": "search answers from Postgres, marked degraded",
+        },
+    },
+    "detail": "If somebody here has that address, a link is on its way.",
+    "direction": "outgoing",
+    "domains": ["example.com"],
+    "email": "maria.sommer@example.com",
+    "User.email": "grace.okafor@example.org",
+    "expires_in": 600,
+    "fields": {"serial": "RT-2041"},
+    "filename": "invoice.pdf",
+    "from_you": False,
+    "handle": "grace-okafor",
+    "hint": "4b2f",
+    "holiday": False,
+    "html": "<p>We have sent a new router.</p>",
+    "intact": True,
+    "invited": False,
+    "ip": "203.0.113.7",
+    "key": "waiting_for_parts",
+    "CustomField.key": "serial",
+    "kind": "email",
+    "CustomField.kind": "text",
+    "DeliveryOut.kind": "mail",
+    "Me.kind": "user",
+    "Notification.kind": "assigned",
+    "RelationOut.kind": "duplicate",
+    "Token.kind": "personal",
+    "label": "Serial number",
+    "language": "en",
+    "last": 7,
+    "lead": False,
+    "level": 1,
+    "link": "https://desk.example.org/t/AZjFwfeifD6fe2odLDtKWQ.6vJ3c1s",
+    "live": True,
+    "marked": 4,
+    "message_seq": 6,
+    "metric": "first_reply",
+    "milliseconds": 1.2,
+    "mine": 5,
+    "name": "Grace Okafor",
+    "CalendarOut.name": "Weekdays in Hamburg",
+    "Customer.name": "Maria Sommer",
+    "Organization.name": "Example Ltd",
+    "PolicyOut.name": "Standard",
+    "RequesterOut.name": "Maria Sommer",
+    "Status.name": "Waiting for parts",
+    "Team.name": "Network",
+    "Tenant.name": "Example Ltd",
+    "Token.name": "Nightly report",
+    "number": 1042,
+    "oldest_unsealed_seconds": 1.4,
+    "open_seconds": 28800,
+    "options": [],
+    "organization_name": "Example Ltd",
+    "outcome": "running",
+    "over": False,
+    "override": False,
+    "permissions": {"tickets.view": "team", "tickets.reply": "team"},
+    "policy_version": 3,
+    "position": 1,
+    "Entry.position": 4711,
+    "priority": "high",
+    "rate_class": "standard",
+    "ready": True,
+    "reason": "The whole site is down.",
+    "recipient": "maria.sommer@example.com",
+    "refresh_token": "hfr_8Qm2xv0bF3kYt6Zr1uJw5nLpAeDcGiHo7sTqVyKXMfE",
+    "reopen_closed": False,
+    "request_id": "0198c5c0f7a27c3e9f7b6a1d2c3b4a59",
+    "required_fields": [],
+    "role": "agent",
+    "routing": "round_robin",
+    "scopes": ["tickets.view"],
+    "sealed": 4711,
+    "secret": "hf_2vX9kQ7mB4nT1rZ8cW5yL3pJ6hG0dFsA",
+    "sentiment": "negative",
+    "seq": 7,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size_bytes": 48213,
+    "slug": "acme",
+    "snippets": {"subject": "<mark>Router</mark> keeps restarting"},
+    "state": "running",
+    "Dependency.state": "up",
+    "livez.state": "up",
+    "BulkItem.state": "done",
+    "DeliveryOut.state": "sent",
+    "status": "open",
+    "status_name": "Open",
+    "subject": "Router keeps restarting",
+    "tag": "escalated",
+    "tags": ["router"],
+    "target_id": "1042",
+    "target_kind": "ticket",
+    "team_name": "Network",
+    "tenant_slug": "acme",
+    "text": "We have sent a new router; it arrives on Friday.",
+    "token_type": "Bearer",
+    "topic": "network",
+    "topic_teams": {},
+    "total": 3,
+    "triage": "done",
+    "DeskSettings.triage": True,
+    "type": "incident",
+    "EventOut.type": "agent_replied",
+    "unassigned": 8,
+    "unread": 2,
+    "unsealed": 0,
+    "url": "https://desk.example.org/t/AZjFwfeifD6fe2odLDtKWQ.6vJ3c1s",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "value": "maria.sommer@example.com",
+    "version": 3,
+    "visibility": "public",
+}
+
+# Minutes after ten o'clock: what is made comes before what is changed, and both before what is due.
+_MINUTES = {
+    "created_at": 12, "started_at": 12, "customer_at": 12, "occurred_at": 31, "recorded_at": 31,
+    "agent_at": 31, "sent_at": 31, "updated_at": 31, "changed_at": 31, "used_at": 40, "at": 31,
+    "verified_at": 20, "due_at": 52, "next_due_at": 52, "first_reply_due_at": 52,
+    "resolution_due_at": 59, "deadline_at": 52, "expires_at": 59, "stopped_at": 31,
+}  # fmt: skip
+
+
+class NoSample(LookupError):
+    """The table lacks a property: say what it holds."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"{place} has no sample in api/samples.py")
+
+
+def sample_of(schema: JsonSchema, shapes: Mapping[str, JsonSchema], *, place: str) -> object:
+    """An example of what `schema` describes. Raises NoSample, naming the property.
+
+    `shapes` are the document's schemas by name; `place` is whose answer it is, for what has no
+    model of its own.
+    """
+    return _sample(schema, shapes, (place,), 0)
+
+
+def _sample(
+    schema: JsonSchema, shapes: Mapping[str, JsonSchema], place: tuple[str, ...], depth: int
+) -> object:
+    """`place` is the model and, within one, the property."""
+    if depth > _MOST_DEPTH:
+        raise NoSample(".".join(place))
+    found = _told(schema, place)
+    if found is not None:
+        return found[0]
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        model = shapes[name]
+        if "properties" in model:
+            place = (str(model.get("title", name)),)
+        return _sample(model, shapes, place, depth + 1)
+    for one in cast("list[JsonSchema]", schema.get("anyOf") or schema.get("oneOf") or ()):
+        if one.get("type") != "null":
+            return _sample(one, shapes, place, depth + 1)
+    match schema.get("type"):
+        case "object":
+            properties = cast("Mapping[str, JsonSchema]", schema.get("properties", {}))
+            if not properties and place[0] in ("livez", "request_reset"):
+                name = "state" if place[0] == "livez" else "detail"
+                properties = {name: {"type": "string"}}
+            elif not properties:
+                raise NoSample(".".join(place))
+            return {
+                name: _sample(said, shapes, (place[0], name), depth + 1)
+                for name, said in properties.items()
+            }
+        case "array":
+            return [_sample(cast("JsonSchema", schema["items"]), shapes, place, depth + 1)]
+    raise NoSample(".".join(place))
+
+
+def _told(schema: JsonSchema, place: tuple[str, ...]) -> tuple[object] | None:
+    """What the schema or the table says outright."""
+    if len(place) > 1:
+        model, name = place
+        qualified = f"{model}.{name}"
+        choices = cast("list[JsonSchema]", schema.get("anyOf") or ())
+        if {qualified, name} & _NULL and any(one.get("type") == "null" for one in choices):
+            return (None,)
+        if qualified in _VALUES:
+            return (_VALUES[qualified],)
+        if name in _VALUES and not _is_structure(schema, _VALUES[name]):
+            return (_VALUES[name],)
+    if "const" in schema:
+        return (schema["const"],)
+    if "enum" in schema:
+        return (cast("list[object]", schema["enum"])[0],)
+    name = place[-1]
+    match schema.get("format"):
+        case "uuid":
+            return (str(uuid.uuid5(_NAMESPACE, name)),)
+        case "date-time":
+            return (f"2026-05-04T10:{_MINUTES.get(name, 12):02}:00Z",)
+        case "date":
+            return ("2026-05-04",)
+        case "duration":
+            return ("PT4H",)
+    return None
+
+
+def _is_structure(schema: JsonSchema, value: object) -> bool:
+    """Whether the schema wants an object or a list where the table has a plain value."""
+    kinds = {schema.get("type")} | {
+        one.get("type", "object")
+        for one in cast("list[JsonSchema]", schema.get("anyOf") or ())
+        if one.get("type") != "null"
+    }
+    wants = bool(kinds & {"object", "array"}) or "format" in schema
+    return wants and not isinstance(value, dict | list) and "string" not in kinds
+
+
+__all__ = ["NoSample", "sample_of"]
