@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from api.deps import Allowed, Served
 from api.routing import Route
-from api.tickets.shapes import FoundOut, ResultsOut, ticket_out
+from api.tickets.shapes import FoundOut, ResultsOut, told
 from domain.permissions import Permission, Principal
 from services.tickets import clock
 
@@ -31,17 +31,11 @@ async def search(
     now = clock()
     return ResultsOut(
         items=[
-            FoundOut(
-                **dict(
-                    ticket_out(
-                        found.listed.ticket,
-                        results.desk,
-                        now=now,
-                        requester_name=found.listed.requester_name,
-                        requester_email=found.listed.requester_email,
-                    )
-                ),
-                snippets=dict(found.snippets),
+            FoundOut.model_validate(
+                {
+                    **told(found.listed.row, results.desk, now=now),
+                    "snippets": dict(found.snippets),
+                }
             )
             for found in results.items
         ],

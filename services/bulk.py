@@ -115,7 +115,7 @@ async def queue(
                 f"More than {MOST} tickets match. Narrow the filter.",
                 fields={"/filter": f"matches more than {MOST} tickets"},
             )
-        chosen = [item.ticket.number for item in page.items]
+        chosen = [item.row["number"] for item in page.items]
     else:
         chosen = sorted(set(numbers or ()))
         if len(chosen) > MOST:

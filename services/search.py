@@ -21,7 +21,6 @@ from services.desks import Desks
 from services.views import (
     BadCursor,
     Listed,
-    listed,
     pack,
     tickets_by_id,
     unpack,
@@ -459,10 +458,10 @@ def _matching(work: Work, caller: Principal, asked: _Page) -> Statement:
 
 def _found(row: Row, hit: Hit | None) -> Found:
     if hit is not None and hit.snippets:
-        return Found(listed(row), hit.snippets)
+        return Found(Listed(row), hit.snippets)
     parts = {"subject": row.get("in_subject"), "message": row.get("in_message")}
     return Found(
-        listed(row),
+        Listed(row),
         {name: _safe(text) for name, text in parts.items() if text and "\ue000" in text},
     )
 

@@ -156,11 +156,13 @@ EVERYTHING = TicketFilter()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A ticket as a list shows it."""
+    """A ticket as a list shows it: its row, with `requester_name` and `requester_email`."""
 
-    ticket: Ticket
-    requester_name: str | None
-    requester_email: str | None
+    row: Row
+
+    @property
+    def ticket(self) -> Ticket:
+        return ledger.to_ticket(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +277,7 @@ class Views:
         desk = await self._desks.get(work, config[0]["config_version"])
         _refuse_unknown(wanted, desk)
         following = _write_cursor(sort, wanted, rows[-1]) if more else None
-        return Page([listed(row) for row in rows], following, desk)
+        return Page([Listed(row) for row in rows], following, desk)
 
     async def counts(
         self,
@@ -350,7 +352,7 @@ class Views:
     ) -> dict[uuid.UUID, Listed]:
         """Those of the tickets that exist and that the caller may see, as they are now."""
         [rows] = await work.batch(tickets_by_id(work, caller, ids))
-        return {row["id"]: listed(row) for row in rows}
+        return {row["id"]: Listed(row) for row in rows}
 
     async def ticket(self, work: Work, caller: Principal, number: int) -> Detail:
         """One ticket with its newest messages and all else, in one round trip."""
@@ -382,7 +384,7 @@ class Views:
             raise TicketNotFound
         desk = await self._desks.get(work, config[0]["config_version"])
         return Detail(
-            listed=listed(rows[0]),
+            listed=Listed(rows[0]),
             conversation=_assembled(desk, *parts, limit=CONVERSATION),
             relations=relations,
             watchers=[row["user_id"] for row in watchers],
@@ -692,11 +694,6 @@ def _refuse_unknown(wanted: TicketFilter, desk: Desk) -> None:
     unknown = [key for key in wanted.status if key not in desk.statuses]
     if unknown:
         raise UnknownStatus(unknown, list(desk.statuses))
-
-
-def listed(row: Row) -> Listed:
-    """A row of `tickets_by_id`."""
-    return Listed(ledger.to_ticket(row), row["requester_name"], row["requester_email"])
 
 
 def _stored(desk: Desk, key: str, text: str) -> object:

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,7 +23,7 @@ from api.tickets.shapes import (
     TicketOut,
     WatcherOut,
     WorkflowOut,
-    ticket_out,
+    told,
 )
 from domain.permissions import Permission, Principal
 from domain.states import Category, Channel, Priority, TicketType
@@ -165,7 +166,7 @@ async def list_tickets(
         limit=asked.limit,
         cursor=asked.cursor,
     )
-    return _page(page)
+    return _page(page)  # type: ignore[return-value]
 
 
 @router.get("/tickets/counts", summary="How many tickets")
@@ -205,14 +206,8 @@ async def read_ticket(
         if await views.unchanged_since(work, caller, number, int(seq), now=now):
             return Response(status_code=304, headers=_headers(int(seq)))  # type: ignore[return-value]
     detail = await views.ticket(work, caller, number)
-    response.headers.update(_headers(detail.listed.ticket.seq))
-    base = ticket_out(
-        detail.listed.ticket,
-        detail.desk,
-        now=now,
-        requester_name=detail.listed.requester_name,
-        requester_email=detail.listed.requester_email,
-    )
+    response.headers.update(_headers(detail.listed.row["seq"]))
+    base = TicketOut.model_validate(told(detail.listed.row, detail.desk, now=now))
     return TicketDetail(
         **dict(base),
         messages=[MessageOut.model_validate(row) for row in detail.conversation.messages],
@@ -288,26 +283,20 @@ async def list_customer_tickets(
     cursor: Cursor = None,
 ) -> Page[TicketOut]:
     """What a customer has asked so far, newest first."""
-    return _page(
-        await views.of_customer(work, caller, customer_id, now=clock(), limit=limit, cursor=cursor)
+    page = await views.of_customer(
+        work, caller, customer_id, now=clock(), limit=limit, cursor=cursor
     )
+    return _page(page)  # type: ignore[return-value]
 
 
-def _page(page: ListPage) -> Page[TicketOut]:
+def _page(page: ListPage) -> Response:
+    """A page as JSON, straight from its rows: fifty tickets need no fifty models."""
     now = clock()
-    return Page(
-        items=[
-            ticket_out(
-                one.ticket,
-                page.desk,
-                now=now,
-                requester_name=one.requester_name,
-                requester_email=one.requester_email,
-            )
-            for one in page.items
-        ],
-        next=page.next,
-    )
+    said = {
+        "items": [told(one.row, page.desk, now=now) for one in page.items],
+        "next": page.next,
+    }
+    return Response(orjson.dumps(said, option=orjson.OPT_UTC_Z), media_type="application/json")
 
 
 def _up_to(count: int) -> int | str:

@@ -1,7 +1,10 @@
 """What tickets, messages and events look like in answers."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Literal, Self
+from operator import attrgetter
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
@@ -10,6 +13,8 @@ from api.shapes import Page, Shape
 from domain.desk import Desk
 from domain.sla import Clock
 from domain.tickets import AuthorKind, Ticket
+
+_NAMES = tuple(field.name for field in fields(Ticket))
 
 
 class RequesterOut(Shape):
@@ -84,71 +89,83 @@ class TicketOut(Shape):
     sentiment: str | None
 
 
-def ticket_out(
-    ticket: Ticket,
-    desk: Desk,
-    *,
-    now: datetime | None = None,
-    requester_name: str | None = None,
-    requester_email: str | None = None,
-) -> TicketOut:
-    """The ticket with the names its desk gives; as of its last event unless `now` is later."""
-    status = desk.statuses.get(ticket.status)
-    team = desk.teams.get(ticket.team_id) if ticket.team_id else None
-    assignee = desk.agents.get(ticket.assignee_id) if ticket.assignee_id else None
-    return TicketOut(
-        id=ticket.id,
-        number=ticket.number,
-        subject=ticket.subject,
-        status=ticket.status,
-        status_name=status.name if status else ticket.status,
-        category=ticket.category.value,
-        type=ticket.type,
-        priority=ticket.priority,
-        channel=ticket.channel.value,
-        team_id=ticket.team_id,
-        team_name=team.name if team else None,
-        assignee_id=ticket.assignee_id,
-        assignee_name=assignee.name if assignee else None,
-        requester=RequesterOut(id=ticket.requester_id, name=requester_name, email=requester_email),
-        organization_id=ticket.organization_id,
-        created_by_kind=ticket.created_by_kind.value,
-        created_by_id=ticket.created_by_id,
-        tags=list(ticket.tags),
-        fields=dict(ticket.fields),
-        language=ticket.language,
-        seq=ticket.seq,
-        message_seq=ticket.message_seq,
-        created_at=ticket.created_at,
-        updated_at=ticket.updated_at,
-        customer_at=ticket.customer_at,
-        agent_at=ticket.agent_at,
-        resolved_at=ticket.resolved_at,
-        closed_at=ticket.closed_at,
-        merged_into=ticket.merged_into,
-        snoozed_until=ticket.snoozed_until,
-        snoozed=ticket.snoozed,
-        remind_at=ticket.remind_at,
-        auto_close_at=ticket.auto_close_at,
-        escalation=EscalationOut(**dict(ticket.escalation)) if ticket.escalation else None,
-        sla=SlaOut(
-            next_due_at=ticket.next_due_at,
-            first_reply_due_at=ticket.first_reply_due_at,
-            resolution_due_at=ticket.resolution_due_at,
-            breached=is_breached(ticket, now=now or ticket.updated_at),
-            breached_at=ticket.breached_at,
-        ),
-        triage=ticket.triage,
-        topic=ticket.topic,
-        sentiment=ticket.sentiment,
-    )
+def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> dict[str, object]:
+    """A ticket as `TicketOut` shows it, from the values of its row, with the names its desk gives.
+
+    As of its last event unless `now` is later.
+    """
+    status, team_id, assignee_id = row["status"], row["team_id"], row["assignee_id"]
+    named = desk.statuses.get(status)
+    team = desk.teams.get(team_id) if team_id else None
+    assignee = desk.agents.get(assignee_id) if assignee_id else None
+    due, broken = row["next_due_at"], row["breached_at"]
+    return {
+        "id": row["id"],
+        "number": row["number"],
+        "subject": row["subject"],
+        "status": status,
+        "status_name": named.name if named else status,
+        "category": row["category"],
+        "type": row["type"],
+        "priority": row["priority"],
+        "channel": row["channel"],
+        "team_id": team_id,
+        "team_name": team.name if team else None,
+        "assignee_id": assignee_id,
+        "assignee_name": assignee.name if assignee else None,
+        "requester": {
+            "id": row["requester_id"],
+            "name": row.get("requester_name"),
+            "email": row.get("requester_email"),
+        },
+        "organization_id": row["organization_id"],
+        "created_by_kind": row["created_by_kind"],
+        "created_by_id": row["created_by_id"],
+        "tags": list(row["tags"]),
+        "fields": dict(row["fields"]),
+        "language": row["language"],
+        "seq": row["seq"],
+        "message_seq": row["message_seq"],
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+        "customer_at": row["customer_at"],
+        "agent_at": row["agent_at"],
+        "resolved_at": row["resolved_at"],
+        "closed_at": row["closed_at"],
+        "merged_into": row["merged_into"],
+        "snoozed_until": row["snoozed_until"],
+        "snoozed": row["snoozed"],
+        "remind_at": row["remind_at"],
+        "auto_close_at": row["auto_close_at"],
+        # Kept as JSON with a time in another spelling.
+        "escalation": EscalationOut.model_validate(row["escalation"]).model_dump(mode="json")
+        if row["escalation"]
+        else None,
+        "sla": {
+            "next_due_at": due,
+            "first_reply_due_at": row["first_reply_due_at"],
+            "resolution_due_at": row["resolution_due_at"],
+            "breached": is_breached(due, broken, now=now or row["updated_at"]),
+            "breached_at": broken,
+        },
+        "triage": row["triage"],
+        "topic": row["topic"],
+        "sentiment": row["sentiment"],
+    }
 
 
-def is_breached(ticket: Ticket, *, now: datetime) -> bool:
+def is_breached(due_at: datetime | None, breached_at: datetime | None, *, now: datetime) -> bool:
     """Whether a promise is broken at `now`, noticed or not. The filter of lists says the same."""
-    return ticket.breached_at is not None or (
-        ticket.next_due_at is not None and ticket.next_due_at < now
-    )
+    return breached_at is not None or (due_at is not None and due_at < now)
+
+
+_values = attrgetter(*_NAMES)
+
+
+def ticket_out(ticket: Ticket, desk: Desk) -> TicketOut:
+    """A ticket as of its last event."""
+    row = dict(zip(_NAMES, _values(ticket), strict=True))
+    return TicketOut.model_validate(told(row, desk))
 
 
 class AttachmentOut(Shape):

@@ -232,15 +232,15 @@ def test_a_quoted_thread_does_not_decide_the_topic(classifier: Classifier) -> No
 
 
 def test_every_head_keeps_the_precision_it_was_asked_for(classifier: Classifier) -> None:
-    measured = {head.name: head for head in classifier.heads}
+    measured = {head.name: head.measures for head in classifier.heads}
 
     assert set(measured) == {"topic", "priority", "sentiment"}
-    for name, head in measured.items():
-        assert head.precision >= WANTED_PRECISION[name]
-    assert measured["topic"].accuracy > 0.7  # 0.77 when this was written; chance is 0.09
-    assert measured["topic"].coverage > 0.6
-    assert measured["priority"].coverage > 0.15
-    assert measured["sentiment"].coverage > 0.3
+    for name, measures in measured.items():
+        assert measures.precision >= WANTED_PRECISION[name]
+    assert measured["topic"].accuracy > 0.75  # 0.80 when this was written; chance is 0.09
+    assert measured["topic"].coverage > 0.65
+    assert measured["priority"].coverage > 0.2
+    assert measured["sentiment"].coverage > 0.35
 
 
 def test_no_request_is_in_two_folds() -> None:
@@ -277,7 +277,19 @@ def test_a_second_load_reads_the_file(
 
 
 def test_an_intact_file_is_read(path: Path) -> None:
-    assert read(path).weights.shape[1] == len(Topic) + len(Priority) + len(Sentiment)
+    assert [len(head.labels) for head in read(path).heads] == [
+        len(Topic),
+        len(Priority),
+        len(Sentiment),
+    ]
+
+
+def test_another_file_under_the_name_is_refused_though_its_own_sum_is_right(path: Path) -> None:
+    expected = files.sum_path(path).read_text().strip()
+    files._replace(path, b"swapped")
+    files._replace(files.sum_path(path), hashlib.sha256(b"swapped").hexdigest().encode())
+    with pytest.raises(ModelDamaged, match="does not match its sum"):
+        read(path, sha256=expected)
 
 
 def test_a_truncated_file_is_refused(path: Path) -> None:
@@ -331,7 +343,9 @@ def test_a_damaged_file_is_replaced_by_training_again(
     again = Classifier.load(path.parent)
 
     assert any("does not match its sum" in message for message in caplog.messages)
-    assert read(path).heads == again.heads == classifier.heads
+    kept = [head.measures for head in read(path).heads]
+    assert kept == [head.measures for head in again.heads]
+    assert kept == [head.measures for head in classifier.heads]
     assert list(path.parent.glob(".model-*")) == []
 
 

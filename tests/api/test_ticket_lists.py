@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.resources import Resources
-from api.tickets.shapes import is_breached
+from api.tickets.shapes import TicketOut, is_breached
 from domain.permissions import Role
 from domain.tickets import AgentReplied, Changed, NoteAdded, Watched
 from models.session import Database
@@ -338,16 +338,33 @@ async def test_a_search_for_nothing_or_too_much_is_refused(
     assert answer.status_code == 422, answer.text
 
 
-async def test_a_breach_shows_as_soon_as_the_time_has_passed(
-    database: Database, tickets: Tickets, house: House
-) -> None:
+def test_a_breach_shows_as_soon_as_the_time_has_passed() -> None:
     now = datetime.now(UTC)
-    ticket = await make_ticket(database, tickets, house)
-    due = dataclasses.replace(ticket, next_due_at=now)
-    assert not is_breached(due, now=now)
-    assert is_breached(due, now=now + timedelta(seconds=1))
-    assert is_breached(dataclasses.replace(ticket, breached_at=now), now=now)
-    assert not is_breached(ticket, now=now)
+    assert not is_breached(now, None, now=now)
+    assert is_breached(now, None, now=now + timedelta(seconds=1))
+    assert is_breached(None, now, now=now)
+    assert not is_breached(None, None, now=now)
+
+
+async def test_a_list_says_of_a_ticket_what_the_ticket_says_of_itself(
+    client: httpx.AsyncClient, database: Database, tickets: Tickets, house: House
+) -> None:
+    made = await make_ticket(database, tickets, house)
+    path = f"/api/v1/tickets/{made.number}"
+    agent = str(house.users[Role.AGENT])
+    change = {"priority": "high", "type": "incident", "tags": ["ä", "b"], "assignee_id": agent}
+    assert (await client.patch(path, json=change, headers=house.admin)).status_code == 200
+    body = {"reason": "help", "team_id": str(house.team_id)}
+    assert (await client.post(f"{path}/escalate", json=body, headers=house.admin)).status_code in (
+        200,
+        201,
+    )
+    alone = (await client.get(path, headers=house.admin)).json()
+    answer = await client.get("/api/v1/tickets?limit=200", headers=house.admin)
+    [listed] = [one for one in answer.json()["items"] if one["number"] == made.number]
+    assert listed == {name: alone[name] for name in listed}
+    assert set(listed) == set(TicketOut.model_fields)
+    assert TicketOut.model_validate(listed)
 
 
 @pytest.mark.parametrize("nonsense", ["2020", "1577836800", "2020-01-01", "2020-01-01T00:00:00"])

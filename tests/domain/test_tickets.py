@@ -344,6 +344,49 @@ def test_an_answer_to_a_new_ticket_opens_it() -> None:
     assert life.ticket.agent_at == life.now
 
 
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (ActorKind.AUTOMATION, "automation"),
+        (ActorKind.MODEL, "automation"),
+        (ActorKind.SYSTEM, "system"),
+    ],
+)
+def test_what_a_machine_sends_is_its_own_and_no_answer(kind: ActorKind, shown: str) -> None:
+    life = Life(desk(promise=True))
+    life(Watched(BEN))
+    before = life.clock(Metric.FIRST_REPLY)
+    decision = decide(
+        life.ticket, life.clocks,
+        Event(key="sent", actor=Actor(kind), payload=AgentReplied(words()), cause={"rule": "x"}),
+        life.desk, now=life.now, watchers=frozenset({BEN}),
+    )  # fmt: skip
+    assert [m.author_kind for m in decision.messages] == [shown]
+    assert decision.ticket.agent_at is None
+    assert decision.notices == ()  # nobody hears that somebody has answered
+    [after] = [c for c in decision.clocks if c.metric is Metric.FIRST_REPLY]
+    assert (after.stopped_at, after.due_at) == (None, before.due_at)
+    assert len(decision.mails) == 1  # it is sent all the same
+
+
+def test_who_watches_hears_of_a_persons_answer() -> None:
+    life = Life()
+    decision = decide(
+        life.ticket, life.clocks, Event(key="sent", actor=USER, payload=AgentReplied(words(id=5))),
+        life.desk, now=life.now, watchers=frozenset({BEN}),
+    )  # fmt: skip
+    assert [(n.user_id, n.kind) for n in decision.notices] == [(BEN, "agent_replied")]
+
+
+def test_an_import_may_bring_a_resolved_ticket_that_nobody_has() -> None:
+    life = Life(actor=Actor(ActorKind.IMPORT), status="resolved", cause={"import": "old desk"})
+    assert (life.ticket.category, life.ticket.assignee_id) == (Category.RESOLVED, None)
+    assert life.ticket.resolved_at == life.now
+    late = Life()
+    late(Changed(status="resolved"), actor=Actor(ActorKind.IMPORT))
+    assert (late.ticket.category, late.ticket.assignee_id) == (Category.RESOLVED, None)
+
+
 def test_transitions_bind_people_but_not_rules() -> None:
     strict = replace(default_statuses()[1], transitions=frozenset({"pending"}))
     life = assigned(desk(statuses=[strict]))

@@ -450,7 +450,7 @@ async def test_a_ticket_shows_its_conversation_with_files_and_mails_in_one_round
     assert not said[0]["deliveries"]
     assert not said[0]["attachments"]
     assert {c.metric for c in detail.clocks} == {Metric.FIRST_REPLY, Metric.RESOLUTION}
-    assert detail.listed.requester_email == "kim@example.com"
+    assert detail.listed.row["requester_email"] == "kim@example.com"
 
 
 async def test_messages_go_backwards_page_by_page(
