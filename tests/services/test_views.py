@@ -14,7 +14,7 @@ from domain.sla import Metric
 from domain.states import ActorKind, Category, Channel, Visibility
 from domain.tickets import AgentReplied, CustomerReplied, NoteAdded, Ticket
 from models.base import new_id
-from models.session import Database, Work
+from models.session import Database
 from services import views
 from services.desks import Desks
 from services.tickets import Tickets
