@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from bench import acting, creating, listing, memory, relaying, timing
+from bench import acting, creating, engine, listing, memory, relaying, timing
 from bench.figures import Figure
 from bench.place import Place, place
 
@@ -22,6 +22,9 @@ BENCHES: dict[str, Bench] = {
     "timer": timing.run,
     "memory": memory.run,
 }
+# Those that need no server.
+ALONE: dict[str, Callable[[], list[Figure]]] = {"engine": engine.run}
+ALL = [*ALONE, *BENCHES]
 
 
 async def measure(names: list[str], told: Callable[[str], None]) -> list[Figure]:
@@ -30,8 +33,11 @@ async def measure(names: list[str], told: Callable[[str], None]) -> list[Figure]
     for name in names:
         began = time.monotonic()
         told(f"== {name}")
-        async with place() as where:
-            found = await BENCHES[name](where)
+        if name in ALONE:
+            found = ALONE[name]()
+        else:
+            async with place() as where:
+                found = await BENCHES[name](where)
         figures += found
         for figure in found:
             told(figure.line())
@@ -41,11 +47,11 @@ async def measure(names: list[str], told: Callable[[str], None]) -> list[Figure]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(ALL)}")
     parser.add_argument("--json", action="store_true", help="figures as JSON on standard output")
     parser.add_argument("--strict", action="store_true", help="exit 1 where a budget is exceeded")
     asked = parser.parse_args()
-    unknown = set(asked.names) - set(BENCHES)
+    unknown = set(asked.names) - set(ALL)
     if unknown:
         parser.error(f"there is no bench {', '.join(sorted(unknown))}")
     out = sys.stderr if asked.json else sys.stdout
@@ -54,7 +60,7 @@ def main() -> int:
         out.write(line + "\n")
         out.flush()
 
-    figures = asyncio.run(measure(asked.names or list(BENCHES), told))
+    figures = asyncio.run(measure(asked.names or ALL, told))
     if asked.json:
         sys.stdout.buffer.write(orjson.dumps([f.told() for f in figures], option=2) + b"\n")
     over = [figure.name for figure in figures if not figure.ok]

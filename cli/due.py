@@ -1,35 +1,81 @@
 """Due times of worked cases, by the same arithmetic the desk uses."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 from pydantic import ValidationError
 
-from cli.output import Mistake, line
+from cli.output import line, notes
 from domain.calendars import NeverOpen, StillPaused
-from domain.sla import Vector, solve
+from domain.sla.vectors import Vector, breach_of, complaint, due_of, unknown_zone, written
+
+NO_ANSWER, NO_ZONE = 1, 2
 
 
 def due(file: Path) -> None:
-    """Prints each case's due time, in the file's order. Raises Mistake for what is no case."""
-    unanswered = False
-    for number, text in enumerate(file.read_text("utf-8").splitlines(), start=1):
-        if not text.strip():
+    """Prints each case's due time, in the file's order; what is wrong with the others is told.
+
+    Ends with code 1 where a case has no answer (unless it says itself that there is none) or is no
+    case, with 2 where one names an unknown time zone. The other cases are answered all the same.
+    """
+    code = 0
+    for where, text in _cases(file):
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            _complain(f"{where} is not JSON: {error}")
+            code = max(code, NO_ANSWER)
             continue
         try:
-            vector = Vector.model_validate(json.loads(text))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise Mistake(f"{file}, line {number}: {where}: {first['msg']}") from error
-        except ValueError as error:
-            raise Mistake(f"{file}, line {number} is not JSON: {error}") from error
-        try:
-            found: dict[str, object] = {"id": vector.id, "due": solve(vector)}
-        except (NeverOpen, StillPaused, OverflowError) as error:
-            unanswered = True
-            found = {"id": vector.id, "due": None, "why": str(error)}
+            vector = Vector.model_validate(raw)
+        except (ValidationError, OverflowError) as error:
+            zone = unknown_zone(raw)
+            why = complaint(error) if zone is None else f"timezone: {zone}"
+            named = f" (case {raw['id']})" if isinstance(raw, dict) and raw.get("id") else ""
+            _complain(f"{where}: {why}{named}")
+            code = max(code, NO_ANSWER if zone is None else NO_ZONE)
+            continue
+        found, answered = _answer(vector)
+        if not answered:
+            code = max(code, NO_ANSWER)
         line(json.dumps(found, ensure_ascii=False))
-    if unanswered:
-        raise typer.Exit(1)
+    if code:
+        raise typer.Exit(code)
+
+
+def _answer(vector: Vector) -> tuple[dict[str, object], bool]:
+    """What is printed for a case, and whether that is all one can ask for."""
+    try:
+        found: dict[str, object] = {
+            "id": vector.id,
+            "due": written(due_of(vector), to_the_second=vector.to_the_second),
+        }
+        breach = breach_of(vector)
+    except (NeverOpen, StillPaused, OverflowError) as error:
+        return {"id": vector.id, "due": None, "why": str(error)}, vector.expects_none
+    if breach is not None:
+        found["breached_at"] = written(breach, to_the_second=vector.to_the_second)
+    return found, True
+
+
+def _cases(file: Path) -> Iterator[tuple[str, str]]:
+    """Each case with where it stands: one a line, or all of them as one JSON list."""
+    text = file.read_text("utf-8-sig")
+    if text.lstrip().startswith("["):
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = []
+        if listed and all(isinstance(one, dict) for one in listed):
+            for number, one in enumerate(listed, start=1):
+                yield f"{file}, case {number}", json.dumps(one)
+            return
+    for number, one in enumerate(text.splitlines(), start=1):
+        if one.strip():
+            yield f"{file}, line {number}", one
+
+
+def _complain(sentence: str) -> None:
+    notes.print(f"holdfast: {sentence}", markup=False, soft_wrap=True)

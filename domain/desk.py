@@ -20,7 +20,7 @@ from pydantic import (
 
 from domain.calendars import Calendar
 from domain.errors import Invalid
-from domain.sla import Policy, Terms
+from domain.sla import Policy, Subject, Terms
 from domain.states import Category, Scope
 
 
@@ -81,6 +81,7 @@ class Team:
     members: tuple[UUID, ...] = ()  # ascending, active ones only
     leads: frozenset[UUID] = frozenset()
     active: bool = True
+    on_call: tuple[UUID, ...] = ()  # whom to wake outside the hours, now
 
 
 FieldKind = Literal[
@@ -167,6 +168,8 @@ class Desk:
     teams: Mapping[UUID, Team] = field(default_factory=dict)
     agents: Mapping[UUID, Agent] = field(default_factory=dict)
     policies: tuple[Policy, ...] = ()  # in force, in order
+    # Versions that tickets may still be timed by, as far as they were loaded.
+    policy_versions: Mapping[tuple[UUID, int], Policy] = field(default_factory=dict)
     calendars: Mapping[tuple[UUID, int], Calendar] = field(default_factory=dict)
 
     def status_for(self, category: Category) -> Status:
@@ -193,13 +196,31 @@ class Desk:
             )
         )
 
-    def terms(self) -> Terms | None:
-        """The promise in force: the first policy. None when the tenant promises nothing."""
+    def terms(self, subject: Subject | None = None) -> Terms | None:
+        """The promise in force for a ticket: the first policy whose conditions hold.
+
+        None when nothing is promised. Policies with conditions hold for nothing unknown.
+        """
         for policy in self.policies:
             calendar = self.calendars.get((policy.calendar_id, policy.calendar_version))
-            if calendar is not None:
-                return Terms(policy=policy, calendar=calendar)
+            if calendar is not None and policy.applies_to(subject):
+                return Terms(policy=policy, calendar=calendar, calendars=self.calendars)
         return None
+
+    def terms_of(self, policy_id: UUID | None, version: int | None) -> Terms | None:
+        """A version of a policy with its calendar; None where it is not at hand."""
+        if policy_id is None or version is None:
+            return None
+        policy = self._versions.get((policy_id, version))
+        if policy is None:
+            return None
+        calendar = self.calendars.get((policy.calendar_id, policy.calendar_version))
+        return None if calendar is None else Terms(policy, calendar, self.calendars)
+
+    @cached_property
+    def _versions(self) -> dict[tuple[UUID, int], Policy]:
+        present = {(policy.id, policy.version): policy for policy in self.policies}
+        return {**self.policy_versions, **present}
 
 
 def default_statuses() -> tuple[Status, ...]:

@@ -282,6 +282,10 @@ def upsert_clocks(
     for clock in sorted(clocks, key=lambda c: (c.stopped_at is None, c.cycle)):
         values: dict[str, object] = {n: _bind(n, getattr(clock, n)) for n in _CLOCK_NAMES}
         values["pauses"] = Jsonb([p.model_dump(mode="json") for p in clock.pauses])
+        values["steps_log"] = Jsonb([d.model_dump(mode="json") for d in clock.steps_log])
+        for name in ("due_override", "acknowledged"):
+            said = getattr(clock, name)
+            values[name] = None if said is None else Jsonb(said.model_dump(mode="json"))
         statements.append((_UPSERT_CLOCK, [tenant_id, ticket_id, *values.values()]))
     return statements
 

@@ -76,7 +76,9 @@ class Clock(Base):
     __tablename__ = "clocks"
     __table_args__ = (
         _of_ticket(),
-        CheckConstraint("outcome in ('running', 'met', 'missed', 'cancelled')", name="outcome"),
+        CheckConstraint(
+            "outcome in ('running', 'met', 'missed', 'cancelled', 'not_applicable')", name="outcome"
+        ),
         # One running cycle per promise.
         Index(
             "uq_clocks_one_running",
@@ -85,6 +87,13 @@ class Clock(Base):
             "metric",
             unique=True,
             postgresql_where=text("stopped_at is null"),
+        ),
+        # Reports count cycles by the time they ended.
+        Index(
+            "ix_clocks_ended",
+            "tenant_id",
+            "stopped_at",
+            postgresql_where=text("stopped_at is not null"),
         ),
     )
 
@@ -107,3 +116,13 @@ class Clock(Base):
     breached_at: Mapped[datetime | None]
     detected_at: Mapped[datetime | None]
     steps_done: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    target_days: Mapped[int | None]  # as promised, where in business days; `target` is their worth
+    planned_because: Mapped[str | None] = mapped_column(Text)
+    caused_by: Mapped[str | None] = mapped_column(Text)  # the change that broke it, if one did
+    team_id: Mapped[uuid.UUID | None]  # responsible now, or at the breach
+    assignee_id: Mapped[uuid.UUID | None]
+    due_override: Mapped[Json | None] = mapped_column(JSONB)
+    acknowledged: Mapped[Json | None] = mapped_column(JSONB)
+    steps_log: Mapped[list[Json]] = mapped_column(JSONB, server_default="[]")
+    used: Mapped[timedelta | None] = mapped_column(Interval)  # open time that counted, at the end
+    paused: Mapped[timedelta | None] = mapped_column(Interval)  # all time in pauses, at the end

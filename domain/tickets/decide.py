@@ -3,7 +3,7 @@
 `decide` and `open_ticket` are pure. They refuse with a `Refusal`, or return the rows to write.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -30,12 +30,15 @@ from domain.states import (
 )
 from domain.tickets.decision import Decision, MessageMove, RelationChange
 from domain.tickets.draft import Draft
+from domain.tickets.escalation import carry_out, timed
 from domain.tickets.events import (
     Absorbed,
+    Acknowledged,
     AgentLeft,
     AgentReplied,
     Changed,
     CustomerReplied,
+    DueSet,
     Escalated,
     Event,
     Keep,
@@ -46,6 +49,7 @@ from domain.tickets.events import (
     NoteAdded,
     Released,
     ReminderSet,
+    Retimed,
     Snoozed,
     TimeAdvanced,
     Triaged,
@@ -56,13 +60,13 @@ from domain.tickets.events import (
     Watched,
     Woken,
 )
+from domain.tickets.shapes import clean_fields, clean_subject, clean_tags
 from domain.tickets.state import SYSTEM, Actor, Ticket
 
 # What reopens when the customer writes again; a new ticket stays new until somebody works on it.
 REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.RESOLVED})
 # What may still be put right on a closed ticket, for reports; everything else needs a follow-up.
 CHANGEABLE_WHEN_CLOSED = frozenset({"subject", "tags", "priority"})
-MAX_TAGS = 100
 FURTHEST = timedelta(days=3660)
 # What undoing puts back as it was; the status is entered, and the rest follows from it.
 RESTORED = frozenset(
@@ -99,6 +103,9 @@ class NewTicket:
     occurred_at: datetime | None = None
     follows_up: UUID | None = None
     split_from: UUID | None = None
+    # Its clocks count from here, where that is earlier than now: the time of a message split off.
+    clocks_from: datetime | None = None
+    answered: bool = False  # what it begins with was answered already: no first reply is owed
     # Whose request it counts as, where that is not the actor's: an agent splits a customer's words.
     opened_by: Actor | None = None
 
@@ -164,15 +171,38 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
             "message_id": new.message.id if new.message else None,
             "follows_up": new.follows_up,
             "split_from": new.split_from,
+            **_beginnings(new, opener),
         },
     )
     by_customer = opener.kind is ActorKind.CUSTOMER
-    draft.observe(creation=True, customer_message=by_customer and new.message is not None)
+    draft.observe(
+        creation=True,
+        customer_message=by_customer and new.message is not None,
+        agent_reply="agent_reply" in _beginnings(new, opener),
+        answered=new.answered,
+        since=new.clocks_from,
+    )
     if not desk.settings.triage:
         _route(draft)  # else once the model has said what it is about
     draft.heard_at = now
     _settle(draft, until=now)
     return draft.decision()
+
+
+def _beginnings(new: NewTicket, opener: Actor) -> dict[str, object]:
+    """What the clocks have to know of a creation that is not of the usual kind."""
+    found: dict[str, object] = {}
+    if (
+        opener.kind is ActorKind.USER
+        and new.message is not None
+        and new.visibility is Visibility.PUBLIC
+    ):
+        found["agent_reply"] = True
+    if new.answered:
+        found["answered"] = True
+    if new.clocks_from is not None:
+        found["clocks_from"] = new.clocks_from
+    return found
 
 
 def decide(
@@ -183,11 +213,15 @@ def decide(
     *,
     now: datetime,
     watchers: frozenset[UUID] = frozenset(),
+    past: Sequence[sla.Fact] | None = None,
 ) -> Decision:
-    """What `event` does to `ticket`. A time before the ticket's last event is raised to it."""
+    """What `event` does to `ticket`. A time before the ticket's last event is raised to it.
+
+    `past` is all that the clocks were told until now; see `Decision.wants_past`.
+    """
     now = max(now, ticket.updated_at)
     happened = min(event.occurred_at or now, now)
-    draft = Draft(ticket, clocks, event, desk, ticket.updated_at)
+    draft = Draft(ticket, clocks, event, desk, ticket.updated_at, past)
     draft.heard_at = now
     draft.watchers = watchers
     # What was due before this happened comes first, even when its timer is late.
@@ -238,6 +272,7 @@ def _apply(draft: Draft, event: Event) -> None:
             if draft.assignee_id == user_id:
                 draft.set("assignee_id", None)
                 draft.record("assignee_left", data={"user_id": user_id})
+                draft.observe()
         case TimeAdvanced():
             pass  # all there was to do is settled
         case Triaged():
@@ -247,6 +282,8 @@ def _apply(draft: Draft, event: Event) -> None:
             if draft.changed:
                 draft.record("undone")
                 draft.observe()
+        case DueSet() | Acknowledged() | Retimed():
+            timed(draft, event.payload)
         case _:
             assert_never(event.payload)
 
@@ -255,7 +292,7 @@ def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
     """Whether a finished ticket takes the event; raises where somebody should be told why not."""
     payload = event.payload
     match payload:
-        case TimeAdvanced() | Triaged() | AgentLeft():
+        case TimeAdvanced() | Triaged() | AgentLeft() | Retimed():
             return False
         case Linked() | Unlinked() | Watched() | Unwatched() | Released():
             return True
@@ -285,7 +322,15 @@ def _customer_replied(draft: Draft, reply: CustomerReplied) -> None:
         visibility=Visibility.PUBLIC,
         channel=reply.channel,
         author=Actor(ActorKind.CUSTOMER, reply.customer_id),
+        as_customer=False if reply.automatic else None,
     )
+    if reply.automatic:  # neither starts, satisfies nor resumes anything
+        draft.record(
+            "customer_replied",
+            data={"message_id": reply.message.id, "channel": reply.channel, "automatic": True},
+        )
+        draft.observe(customer_message=True, automatic=True)
+        return
     if was in REOPENED_BY_CUSTOMER or was is Category.CLOSED:
         draft.enter_category(Category.OPEN)
     if draft.get("snoozed") in ("reply", "either"):
@@ -307,8 +352,15 @@ def _agent_replied(draft: Draft, reply: AgentReplied) -> None:
             fields={"/seen": f"the last public message came with event {ticket.message_seq}"},
         )
     draft.say(
-        reply.message, visibility=Visibility.PUBLIC, channel=reply.channel, author=draft.event.actor
+        reply.message,
+        visibility=Visibility.PUBLIC,
+        channel=reply.channel,
+        author=draft.event.actor,
+        as_customer=True if reply.as_requester else None,
     )
+    if reply.as_requester:
+        _requester_wrote(draft, reply)
+        return
     if reply.status is not None:
         draft.go(reply.status, actor=draft.event.actor)
         draft.decided("status")
@@ -317,6 +369,20 @@ def _agent_replied(draft: Draft, reply: AgentReplied) -> None:
     draft.mails.append(reply.message.id)
     draft.record("agent_replied", data={"message_id": reply.message.id, "channel": reply.channel})
     draft.observe(agent_reply=draft.event.actor.kind is ActorKind.USER)
+
+
+def _requester_wrote(draft: Draft, reply: AgentReplied) -> None:
+    """An agent who is the requester is a customer on the ticket: a question, no answer."""
+    if reply.status is not None:
+        draft.go(reply.status, actor=draft.event.actor)
+        draft.decided("status")
+    elif draft.category in REOPENED_BY_CUSTOMER:
+        draft.enter_category(Category.OPEN)
+    draft.record(
+        "agent_replied",
+        data={"message_id": reply.message.id, "channel": reply.channel, "as_requester": True},
+    )
+    draft.observe(customer_message=True)
 
 
 def _asked(change: Changed) -> set[str]:
@@ -489,10 +555,18 @@ def _merged(draft: Draft, merge: MergedInto | Unmerged) -> None:
 
 def _absorbed(draft: Draft, merge: Absorbed | Released) -> None:
     came = isinstance(merge, Absorbed)
+    inherits = merge.inherits if isinstance(merge, Absorbed) else None
     draft.record(
         "absorbed" if came else "released",
-        data={"ticket_id": merge.source_id, "number": merge.source_number},
+        data={
+            "ticket_id": merge.source_id,
+            "number": merge.source_number,
+            **({"inherits": inherits} if inherits else {}),
+        },
     )
+    if inherits is not None:
+        draft.clocks = sla.inherit(draft.clocks, draft.terms, start=inherits, at=draft.now)
+        draft.observe()
 
 
 def _split_off(draft: Draft, split: MessagesSplitOff) -> None:
@@ -642,7 +716,7 @@ def _settle_due(draft: Draft, until: datetime) -> None:
             )  # fmt: skip
             draft.observe()
         else:
-            _fire(draft, moment)
+            carry_out(draft, moment)
     raise AssertionError("a deadline that never settles")
 
 
@@ -664,104 +738,6 @@ def _remind(draft: Draft, moment: datetime, cause: Mapping[str, object]) -> None
         data={"note": reminder.get("note", "")},
         occurred_at=moment,
     )
-
-
-def _fire(draft: Draft, moment: datetime) -> None:
-    for due in draft.fire(moment):
-        assert draft.terms is not None
-        assert due.step is not None
-        policy, step = draft.terms.policy, due.step
-        data: dict[str, object] = {
-            "metric": due.metric,
-            "cycle": due.cycle,
-            "step": step.id,
-            "action": step.action.kind,
-        }
-        match step.action:
-            case sla.Notify(to=to):
-                kind = "sla_warning" if step.offset < timedelta(0) else "sla_breached"
-                draft.tell(_people(draft, to), kind, {"metric": due.metric, "step": step.id})
-            case sla.Reassign(team_id=team_id, assignee_id=assignee_id):
-                try:
-                    draft.assign(
-                        team_id=team_id or Keep(),
-                        assignee_id=assignee_id or Keep(),
-                        actor=Actor(ActorKind.AUTOMATION),
-                    )
-                except Invalid as refusal:  # the team or agent of the policy has gone since
-                    data["refused"] = refusal.detail
-            case sla.RaisePriority(to=to_priority):
-                current: Priority = draft.get("priority") or Priority.NORMAL  # type: ignore[assignment]
-                raised = to_priority or current.raised()
-                if raised.rank > current.rank:
-                    draft.set("priority", raised)
-            case sla.AddTag(tag=tag):
-                draft.set("tags", clean_tags([*draft.tags, tag]))
-        draft.record(
-            "sla_step",
-            key=f"step/{draft.was.id}/{due.metric}/{due.cycle}/{step.id}",
-            actor=Actor(ActorKind.AUTOMATION),
-            cause={**draft.event.cause, "policy": str(policy.id), "version": policy.version},
-            data=data,
-            occurred_at=due.at,
-        )
-        draft.observe()
-
-
-def _people(draft: Draft, to: Iterable[object]) -> set[UUID]:
-    people: set[UUID] = set()
-    team = draft.desk.teams.get(draft.team_id) if draft.team_id else None
-    for one in to:
-        if isinstance(one, UUID):
-            people.add(one)
-        elif one == "assignee" and draft.assignee_id:
-            people.add(draft.assignee_id)
-        elif one == "team" and team:
-            people.update(team.members)
-        elif one == "supervisors":
-            people.update(draft.desk.supervisors)
-    return people
-
-
-# Shapes.
-
-
-def clean_subject(subject: str) -> str:
-    """One line of at most 500 characters. Raises Invalid when nothing is left."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in subject).split())[:500]
-    if not line:
-        raise Invalid("A ticket needs a subject.", fields={"/subject": "is empty"})
-    return line
-
-
-def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Lower-case, trimmed, once each, in order."""
-    clean = sorted({"_".join(tag.lower().split())[:100] for tag in tags} - {""})
-    if len(clean) > MAX_TAGS:
-        raise Invalid(f"A ticket holds at most {MAX_TAGS} tags.", fields={"/tags": "too many"})
-    return tuple(clean)
-
-
-def clean_fields(
-    given: Mapping[str, object], desk: Desk, have: Mapping[str, object], *, by: Actor
-) -> dict[str, object]:
-    """What the ticket holds once `given` is put in; None takes a value away."""
-    result = dict(have)
-    for key, value in given.items():
-        definition = desk.fields.get(key)
-        closed_to = by.kind is ActorKind.CUSTOMER
-        if (
-            definition is None
-            or not definition.active
-            or (closed_to and not definition.customer_editable)
-        ):
-            raise Invalid(f"There is no field {key!r}.", fields={f"/fields/{key}": "is not known"})
-        clean = definition.clean(value)
-        if clean is None:
-            result.pop(key, None)
-        else:
-            result[key] = clean
-    return result
 
 
 __all__ = ["NewTicket", "asked_properties", "decide", "open_ticket"]

@@ -26,11 +26,15 @@ class Entry:
     occurred_at: datetime
 
 
+# Who wrote a message: two kinds of people, and two of machines.
+AuthorKind = Literal["customer", "user", "automation", "system"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     message: NewMessage
     seq: int
-    author_kind: Literal["customer", "user", "system"]
+    author_kind: AuthorKind
     author_id: UUID | None
     visibility: Visibility
     channel: str
@@ -66,6 +70,18 @@ class MessageMove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Something outside that a step sets off, once per `key`: a webhook, or a workflow by name."""
+
+    kind: Literal["webhook", "workflow"]
+    key: str
+    seq: int
+    webhook_id: UUID | None = None
+    workflow: str | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The ticket after the event, and everything that has to be written with it."""
 
@@ -81,5 +97,9 @@ class Decision:
     unwatch: frozenset[UUID] = frozenset()
     # Public replies that go out to the requester by mail.
     mails: tuple[UUID, ...] = ()
+    calls: tuple[Call, ...] = ()
+    # A promise is new to this old ticket, and what was before was not told: decide again with
+    # `past` (domain.tickets.replay.facts_of), else the pauses before it do not count.
+    wants_past: bool = False
     # The ticket is closed for good: what the customer wrote opens a new one that follows it up.
     follow_up: bool = False

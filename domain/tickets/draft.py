@@ -1,7 +1,7 @@
 """A decision in the making: collects what one event changes, entry by entry."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,8 @@ from domain.desk import Desk, Status
 from domain.errors import Invalid, NeedsAssignee, NotAMember, StatusNotAllowed
 from domain.states import ActorKind, Category, Priority, Visibility
 from domain.tickets.decision import (
+    AuthorKind,
+    Call,
     Decision,
     Entry,
     MessageMove,
@@ -19,6 +21,7 @@ from domain.tickets.decision import (
     StoredMessage,
 )
 from domain.tickets.events import Event, Keep, NewMessage
+from domain.tickets.standing import SILENT, created_by, subject_of
 from domain.tickets.state import DERIVED, Actor, Ticket
 
 _MENTION = re.compile(r"(?<![\w@])@([a-z0-9][a-z0-9._-]*[a-z0-9]|[a-z0-9])", re.IGNORECASE)
@@ -31,19 +34,45 @@ WATCHED = frozenset(
 )
 
 
+def author_kind(actor: Actor) -> AuthorKind:
+    """Who a message is by. What is imported was written by somebody, where it comes from."""
+    match actor.kind:
+        case ActorKind.CUSTOMER:
+            return "customer"
+        case ActorKind.USER | ActorKind.IMPORT:
+            return "user"
+        case ActorKind.AUTOMATION | ActorKind.MODEL:
+            return "automation"
+        case ActorKind.SYSTEM:
+            return "system"
+
+
 class Draft:
     """Mutable on the inside only: `decide` makes one, fills it and takes its decision."""
 
     def __init__(
-        self, ticket: Ticket, clocks: Iterable[sla.Clock], event: Event, desk: Desk, now: datetime
+        self,
+        ticket: Ticket,
+        clocks: Iterable[sla.Clock],
+        event: Event,
+        desk: Desk,
+        now: datetime,
+        past: Sequence[sla.Fact] | None = None,
     ) -> None:
         self.was = ticket
         self.event = event
         self.desk = desk
         self.now = now  # the moment that is being decided
         self.heard_at = now  # when it is decided; later, where a timer or a mail came late
-        self.terms = desk.terms()
         self._values: dict[str, object] = {}
+        self._stands: sla.Subject | None = None  # worked out when it is asked for
+        # What was due until now was due under the terms its clocks were planned by.
+        self.terms = desk.terms_of(ticket.policy_id, ticket.policy_version)
+        if self.terms is None and ticket.policy_id is not None:
+            self.terms = self.in_force()
+        self._stood = self.stands if ticket.seq else None  # as the clocks last saw it
+        self._timed_by = self.terms  # under which they last saw it
+        self._past = past
         self._changes: dict[str, list[object]] = {}
         self._entries: list[Entry] = []
         self._clocks_before = tuple(clocks)
@@ -56,6 +85,8 @@ class Draft:
         self.watch: set[UUID] = set()
         self.unwatch: set[UUID] = set()
         self.mails: list[UUID] = []
+        self.calls: list[Call] = []
+        self.wants_past = False
 
     # What is, with what this event has changed so far.
 
@@ -109,6 +140,7 @@ class Draft:
         if before == value:
             return
         self._values[name] = value
+        self._stands = None
         if name in DERIVED:
             return
         change = self._changes.setdefault(name, [before, value])
@@ -178,6 +210,8 @@ class Draft:
         return self.get("fields")  # type: ignore[return-value]
 
     def _take_on_resolve(self, actor: Actor) -> None:
+        if actor.kind is ActorKind.IMPORT:
+            return  # it was resolved where it comes from, by whom we may never know
         if actor.kind is not ActorKind.USER or not self.desk.settings.assign_on_resolve:
             raise NeedsAssignee(self.was.number)
         assert actor.id is not None
@@ -230,14 +264,21 @@ class Draft:
         self.set("decided", tuple(sorted({*self.decisions, *names})))
 
     def say(
-        self, message: NewMessage, *, visibility: Visibility, channel: str, author: Actor
+        self,
+        message: NewMessage,
+        *,
+        visibility: Visibility,
+        channel: str,
+        author: Actor,
+        as_customer: bool | None = None,
     ) -> None:
-        kind = "customer" if author.kind is ActorKind.CUSTOMER else "user"
+        """A message. `as_customer`: it counts as a customer's, or as nobody's when False."""
+        kind = author_kind(author)
         self.messages.append(
             StoredMessage(
                 message=message,
                 seq=self.next_seq,
-                author_kind="customer" if kind == "customer" else "user",
+                author_kind=kind,
                 author_id=author.id,
                 visibility=visibility,
                 channel=channel,
@@ -246,8 +287,11 @@ class Draft:
         )
         if visibility is Visibility.PUBLIC:
             self.set("message_seq", self.next_seq)
-            self.set("customer_at" if kind == "customer" else "agent_at", self.now)
-        if kind == "user":
+            if kind == "customer" if as_customer is None else as_customer:
+                self.set("customer_at", self.now)
+            elif kind == "user" and as_customer is None:  # what a rule sends answers nobody
+                self.set("agent_at", self.now)
+        if author.kind not in (ActorKind.CUSTOMER, ActorKind.IMPORT):  # neither calls anybody now
             named = {m.group(1).lower().rstrip(".") for m in _MENTION.finditer(message.text)}
             self.tell((self.desk.handles[h] for h in named if h in self.desk.handles), "mentioned")
 
@@ -266,6 +310,17 @@ class Draft:
 
     # Entries and clocks.
 
+    @property
+    def stands(self) -> sla.Subject:
+        """The ticket as the conditions of policies see it now."""
+        if self._stands is None:
+            self._stands = subject_of(self.get)
+        return self._stands
+
+    def in_force(self) -> sla.Terms | None:
+        """What is promised to the ticket as it stands."""
+        return self.desk.terms(self.stands)
+
     def record(
         self,
         kind: str,
@@ -277,11 +332,15 @@ class Draft:
         occurred_at: datetime | None = None,
     ) -> None:
         """Closes the entry that was being filled; the next changes belong to the next one."""
-        if kind in WATCHED:
+        # A rule's message is no news that somebody has answered.
+        by_person = (actor or self.event.actor).kind is ActorKind.USER
+        if kind in WATCHED and (by_person or kind != "agent_replied"):
             self.tell(self.watchers, kind)
-        policy = self.terms.policy if self.terms else None
-        self.set("policy_id", policy.id if policy else None)
-        self.set("policy_version", policy.version if policy else None)
+        if kind not in SILENT:
+            self.terms = self.in_force()
+            policy = self.terms.policy if self.terms else None
+            self.set("policy_id", policy.id if policy else None)
+            self.set("policy_version", policy.version if policy else None)
         given = dict(data or {})
         if occurred_at is not None and occurred_at != self.now:
             given["applied_at"] = self.now  # it should have happened earlier
@@ -306,27 +365,53 @@ class Draft:
         customer_message: bool = False,
         agent_reply: bool = False,
         cancelled: str | None = None,
+        note: bool = False,
+        automatic: bool = False,
+        answered: bool = False,
+        since: datetime | None = None,
     ) -> None:
-        """The clocks learn what the last entry brought."""
+        """The clocks learn what the last entry brought.
+
+        A ticket that begins may count from `since`, and owes no first reply where it is `answered`.
+        """
         was = self.was
-        by_customer = was.created_by_kind is ActorKind.CUSTOMER
         priority: Priority | None = self.get("priority")  # type: ignore[assignment]
+        stands = self.stands
         fact = sla.Fact(
             at=self.now,
             category=self.category,
             priority=priority,
-            created_by="customer" if by_customer else "agent",
-            created_at=None if creation else was.created_at,
-            replied=was.agent_at is not None,
+            created_by=created_by(was.created_by_kind),
+            created_at=since if creation else was.created_at,
+            replied=answered or was.agent_at is not None,
             customer_message=customer_message,
             agent_reply=agent_reply,
+            note=note,
+            automatic=automatic,
             cancelled=cancelled,
+            subject=stands,
+            was=self._stood,
         )
-        self.clocks = sla.observe(self.clocks, fact, self.terms)
+        before = sla.Past(self._past or (), self._timed_by)
+        if creation or self._past is None:
+            self.wants_past |= not creation and sla.wants_past(
+                self.clocks, fact, before, self.terms
+            )
+            self.clocks = sla.observe(self.clocks, fact, self.terms)
+        else:
+            self.clocks = sla.observe(self.clocks, fact, self.terms, past=before)
+            self._past = (*self._past, fact)
+        self._stood, self._timed_by = stands, self.terms
 
     def fire(self, moment: datetime) -> tuple[sla.Due, ...]:
         """The steps due at `moment`. Breaches among what is due are recorded here."""
-        self.clocks, dues = sla.fire(self.clocks, self.terms, now=moment, detected_at=self.heard_at)
+        self.clocks, dues = sla.fire(
+            self.clocks,
+            self.terms,
+            now=moment,
+            detected_at=self.heard_at,
+            subject=self.stands,
+        )
         for due in dues:
             if due.kind == "step":
                 continue
@@ -346,6 +431,7 @@ class Draft:
                     "metric": due.metric,
                     "cycle": due.cycle,
                     "late_by_seconds": max(0, int(due.lateness.total_seconds())),
+                    **({"caused_by": due.caused_by} if due.caused_by else {}),
                 },
                 occurred_at=due.at,
             )
@@ -373,6 +459,8 @@ class Draft:
             watch=frozenset(self.watch),
             unwatch=frozenset(self.unwatch),
             mails=tuple(self.mails),
+            calls=tuple(self.calls),
+            wants_past=self.wants_past,
         )
 
     def _due_times(self) -> None:

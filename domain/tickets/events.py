@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from domain.sla import Metric
 from domain.states import Channel, Priority, RelationKind, TicketType
 from domain.tickets.state import Actor
 from domain.triage import Verdict
@@ -25,6 +26,7 @@ class CustomerReplied:
     message: NewMessage
     customer_id: UUID
     channel: Channel
+    automatic: bool = False  # an auto-reply or a bounce: kept, and nothing follows from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class AgentReplied:
     channel: Channel = Channel.AGENT
     status: str | None = None
     seen: int | None = None
+    as_requester: bool = False  # the agent is the requester of this ticket: a customer on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,11 @@ class MergedInto:
 
 @dataclass(frozen=True, slots=True)
 class Absorbed:
+    """`inherits` is the start of the source's clocks, where this ticket's are to count from it."""
+
     source_id: UUID
     source_number: int
+    inherits: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,27 @@ class AgentLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class DueSet:
+    """A person sets a clock's deadline; None gives it back to the policy."""
+
+    metric: Metric
+    due_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Somebody has seen the escalation: higher tiers wait until then."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retimed:
+    """The ticket's promises are worked out anew from what is in force: policies have changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeAdvanced:
     """It is now at least `now`: whatever was due by then happens."""
 
@@ -205,6 +232,9 @@ Payload = (
     | TimeAdvanced
     | Triaged
     | Undone
+    | DueSet
+    | Acknowledged
+    | Retimed
 )
 
 

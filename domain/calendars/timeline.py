@@ -1,246 +1,15 @@
-"""Business time: opening hours in a time zone, and exact arithmetic over them.
-
-One sentence decides every corner case: *an instant is open when its local wall time lies in a
-window*. So the hour that a spring change skips is never open, the hour that an autumn change
-repeats is open twice, and a day that a zone left out (Apia, 30 December 2011) has no time at all.
-Windows that overlap, on one day or with the next day's, count once. A window that runs past
-midnight belongs to the day it starts on: a holiday takes that day's windows away, including the
-part after midnight, and leaves alone what reaches into it from the evening before.
+"""A calendar laid out on the line of instants, worked out block by block when it is needed.
 
 Inside, time is whole microseconds since 1970 UTC; `datetime` appears only at the edges.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
-from functools import cache, lru_cache
-from typing import Annotated, Protocol, Self
-from zoneinfo import ZoneInfo, available_timezones
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_serializer,
-    model_validator,
-)
-
-
-class Weekday(StrEnum):
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-
-class NeverOpen(ValueError):
-    """The asked amount of open time never comes."""
-
-    code = "calendar_never_open"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The calendar has too little open time ahead. Add weekly hours or a later open date."
-        )
-
-
-class StillPaused(ValueError):
-    """A pause without an end comes before the answer."""
-
-    code = "clock_paused"
-
-    def __init__(self, since: datetime) -> None:
-        super().__init__(f"Paused since {since.isoformat()}: there is no due time until it ends.")
-
-
-class Span(Protocol):
-    """Anything with a start and, once it is over, an end."""
-
-    @property
-    def start(self) -> datetime: ...
-    @property
-    def end(self) -> datetime | None: ...
-
-
-class Interval(BaseModel):
-    """From `start` until just before `end`; without an end it still lasts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    start: AwareDatetime
-    end: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _ends_after_start(self) -> Self:
-        if self.end is not None and self.end < self.start:
-            raise ValueError("the end lies before the start")
-        return self
-
-
-_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-
-
-def _checked_zone(name: str) -> str:
-    # The set of names is asked, not the file system: "right/…" would count leap seconds, and a
-    # case-blind disk would accept names that the next machine refuses.
-    if name not in _zones():
-        raise ValueError(f"{name!r} is not an IANA time zone such as 'Europe/Berlin'")
-    return name
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones() - {"Factory", "localtime"})
-
-
-def _checked_window(window: tuple[str, str]) -> tuple[str, str]:
-    start, end = window
-    if not _TIME.fullmatch(start):
-        raise ValueError(f"{start!r} is not a start: write HH:MM, from 00:00 to 23:59")
-    if end != "24:00" and not _TIME.fullmatch(end):
-        raise ValueError(f"{end!r} is not an end: write HH:MM, from 00:00 to 24:00")
-    return window
-
-
-Window = Annotated[tuple[str, str], AfterValidator(_checked_window)]
-
-
-class Calendar(BaseModel):
-    """Weekly opening hours in one time zone, with dated exceptions; equal by value, hashable.
-
-    A window is a pair of local times, `("09:00", "17:00")`. `"24:00"` may end one; an end that is
-    not after its start lies on the next day, so `("22:00", "06:00")` is a night shift and
-    `("00:00", "00:00")` a whole day. A holiday empties a date; an override replaces what the date
-    would have had, and wins over a holiday on the same date.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    timezone: Annotated[str, AfterValidator(_checked_zone)]
-    weekly: dict[Weekday, tuple[Window, ...]] = Field(default_factory=dict)
-    holidays: frozenset[date] = frozenset()
-    overrides: dict[date, tuple[Window, ...]] = Field(default_factory=dict)
-
-    _hash: int | None = PrivateAttr(default=None)
-    _timeline: "_Timeline | None" = PrivateAttr(default=None)
-
-    @field_serializer("holidays", when_used="json")
-    def _in_order(self, holidays: frozenset[date]) -> list[date]:
-        return sorted(holidays)  # a set's order differs between processes; stored JSON must not
-
-    # Both caches are derived from the fields, so they take no part in equality and are never
-    # handed to a copy, whose fields `model_copy(update=…)` is about to change.
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, Calendar):
-            return NotImplemented
-        return (
-            self.timezone == other.timezone
-            and self.weekly == other.weekly
-            and self.holidays == other.holidays
-            and self.overrides == other.overrides
-        )
-
-    def __hash__(self) -> int:
-        if self._hash is None:
-            self._hash = hash(
-                (
-                    self.timezone,
-                    frozenset(self.weekly.items()),
-                    self.holidays,
-                    frozenset(self.overrides.items()),
-                )
-            )
-        return self._hash
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        copied._hash = None
-        copied._timeline = None
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, object] | None = None) -> Self:
-        return self.__copy__()  # nothing inside is ever changed in place
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self).model_validate, (self.model_dump(),)
-
-
-def due_at(
-    start: datetime, allowance: timedelta, calendar: Calendar, pauses: Iterable[Span] = ()
-) -> datetime:
-    """The instant, in UTC, when `allowance` of open, unpaused time has passed since `start`.
-
-    It is the earliest such instant: an allowance that is used up at closing time is due at closing
-    time, not at the next opening. An allowance of zero is due at `start` itself, open or not.
-    Pauses may overlap; time in several counts once, and a pause outside the opening hours changes
-    nothing. Raises NeverOpen when the calendar has not that much open time ahead (there is no
-    other limit to how far it looks), StillPaused when a pause without an end comes first.
-    """
-    left = _span(allowance)
-    if left < 0:
-        raise ValueError("an allowance is not negative")
-    timeline = _timeline(calendar)
-    now = _instant(start)
-    if not left:
-        return _moment(now)
-    for paused, resumed in _union(pauses):
-        if paused > now:
-            usable = timeline.open_between(now, paused)
-            if left <= usable:
-                break
-            left -= usable
-        if resumed is None:
-            raise StillPaused(_moment(paused))
-        now = max(now, resumed)
-    return _moment(timeline.after(now, left))
-
-
-def elapsed(
-    start: datetime, end: datetime, calendar: Calendar, pauses: Iterable[Span] = ()
-) -> timedelta:
-    """The open, unpaused time between two instants; zero when `end` is not after `start`.
-
-    A pause without an end lasts until `end`.
-    """
-    timeline = _timeline(calendar)
-    since, until = _instant(start), _instant(end)
-    if until <= since:
-        return timedelta()
-    total = timeline.open_between(since, until)
-    for paused, resumed in _union(pauses):
-        begin = max(paused, since)
-        finish = until if resumed is None else min(resumed, until)
-        if begin < finish:
-            total -= timeline.open_between(begin, finish)
-    return timedelta(microseconds=total)
-
-
-def is_open(at: datetime, calendar: Calendar) -> bool:
-    """True within a window; a window's start belongs to it, its end does not."""
-    instant = _instant(at)
-    return _timeline(calendar).next_open(instant, until=instant + 1) == instant
-
-
-def next_opening(at: datetime, calendar: Calendar) -> datetime:
-    """The first open instant that is not before `at`: `at` itself (in UTC) while open.
-
-    Raises NeverOpen when nothing opens any more.
-    """
-    found = _timeline(calendar).next_open(_instant(at), until=None)
-    if found is None:
-        raise NeverOpen
-    return _moment(found)
-
+from domain.calendars.calendar import Calendar, NeverOpen, Span, Weekday
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
@@ -253,6 +22,9 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _BLOCK_SECONDS = 28 * _DAY_SECONDS
 _BLOCK = _BLOCK_SECONDS * _SECOND
 _LAST_BLOCK = int(datetime(9999, 10, 1, tzinfo=UTC).timestamp()) // _BLOCK_SECONDS
+_LAST_DAY = _LAST_BLOCK * 28
+_FOREVER = 400 * _DAY_SECONDS * _SECOND  # open that long without a break: it never closes
+_MOST_DAYS = 2_048
 _MOST_BLOCKS = 1_024  # about 78 years per calendar; beyond that memory matters more
 
 # Two changes of a zone's offset are never closer than this (the closest pair in the tz database:
@@ -262,24 +34,24 @@ _OFFSET_STEP = 2 * _DAY_SECONDS
 _Windows = tuple[tuple[int, int], ...]  # seconds since the local midnight, end after start
 
 
-def _instant(at: datetime) -> int:
+def instant_of(at: datetime) -> int:
     if at.tzinfo is None:
         raise ValueError("business time needs an aware datetime")
     return (at - _EPOCH) // _MICRO
 
 
-def _moment(instant: int) -> datetime:
+def moment_of(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
-def _span(length: timedelta) -> int:
+def span_of(length: timedelta) -> int:
     return length // _MICRO
 
 
-def _union(pauses: Iterable[Span]) -> list[tuple[int, int | None]]:
+def union(pauses: Iterable[Span]) -> list[tuple[int, int | None]]:
     """The pauses in order, with those that touch or overlap made one; only the last may be open."""
     spans = [
-        (_instant(pause.start), None if pause.end is None else _instant(pause.end))
+        (instant_of(pause.start), None if pause.end is None else instant_of(pause.end))
         for pause in pauses
     ]
     if len(spans) < 2:
@@ -299,7 +71,7 @@ def _union(pauses: Iterable[Span]) -> list[tuple[int, int | None]]:
     return merged
 
 
-def _timeline(calendar: Calendar) -> "_Timeline":
+def timeline_of(calendar: Calendar) -> "Timeline":
     timeline = calendar._timeline
     if timeline is None:
         timeline = calendar._timeline = _shared_timeline(calendar)
@@ -307,9 +79,9 @@ def _timeline(calendar: Calendar) -> "_Timeline":
 
 
 @lru_cache(maxsize=512)
-def _shared_timeline(calendar: Calendar) -> "_Timeline":
+def _shared_timeline(calendar: Calendar) -> "Timeline":
     """One per calendar value: a calendar read anew from its row finds its hours worked out."""
-    return _Timeline(calendar)
+    return Timeline(calendar)
 
 
 class _Block:
@@ -342,16 +114,21 @@ class _Block:
         index = bisect_right(self.ends, instant)
         return None if index == len(self.ends) else max(instant, self.starts[index])
 
+    def lasting(self, instant: int) -> int | None:
+        """The end of the interval that holds `instant`, or None between intervals."""
+        index = bisect_right(self.starts, instant) - 1
+        return self.ends[index] if index >= 0 and instant < self.ends[index] else None
 
-class _Timeline:
+
+class Timeline:
     """A calendar's opening hours on the line of instants, worked out block by block when needed."""
 
-    __slots__ = ("_blocks", "_dated", "_most", "_opened_days", "_weekly", "_zone")
+    __slots__ = ("_blocks", "_dated", "_days", "_most", "_opened_days", "_weekly", "_zone")
 
     def __init__(self, calendar: Calendar) -> None:
         self._zone = ZoneInfo(calendar.timezone)
         self._weekly = tuple(_seconds(calendar.weekly.get(day, ())) for day in Weekday)
-        dated: dict[int, _Windows] = {day.toordinal() - _EPOCH_DAY: () for day in calendar.holidays}
+        dated: dict[int, _Windows] = {day.toordinal() - _EPOCH_DAY: () for day in calendar.closed}
         for day, windows in calendar.overrides.items():
             dated[day.toordinal() - _EPOCH_DAY] = _seconds(windows)
         self._dated = dated
@@ -363,6 +140,7 @@ class _Timeline:
         # No four weeks hold more than this (a fold at most doubles a window).
         self._most = 2 * _SECOND * (5 * _open_seconds(self._weekly) + _open_seconds(dated.values()))
         self._blocks: dict[int, _Block] = {}
+        self._days: dict[int, tuple[tuple[int, int], ...]] = {}
 
     def after(self, instant: int, amount: int) -> int:
         """The earliest instant with `amount` (above zero) of open time since `instant`."""
@@ -404,6 +182,68 @@ class _Timeline:
                 return found
             number = self._following(number)
         return None
+
+    def closing(self, instant: int) -> int | None:
+        """The end of the open time that `instant` lies in; None while closed or for ever open."""
+        end: int | None = None
+        number = instant // _BLOCK
+        while number <= _LAST_BLOCK:
+            found = self._block(number).lasting(instant if end is None else end)
+            if found is None:
+                return end
+            end = found
+            if end < (number + 1) * _BLOCK:
+                return end
+            if end - instant > _FOREVER:
+                return None
+            number += 1
+        return end
+
+    def intervals_of(self, day: date) -> tuple[tuple[int, int], ...]:
+        """When the windows that begin on a local date are open, in order."""
+        return self._of_day(day.toordinal() - _EPOCH_DAY)
+
+    def business_day_after(self, instant: int, count: int) -> int:
+        """The close of the `count`-th business day that begins at `instant` or later.
+
+        A business day is a date with open time. Raises NeverOpen where there are not that many.
+        """
+        left = count
+        for day in self._days_from(instant):
+            spans = self._of_day(day)
+            if spans and spans[0][0] >= instant:
+                left -= 1
+                if not left:
+                    return max(end for _, end in spans)
+        raise NeverOpen
+
+    def _days_from(self, instant: int) -> Iterable[int]:
+        """The local dates that may begin to be open at `instant` or later."""
+        first = instant // (_DAY_SECONDS * _SECOND) - 2
+        if self._opened_days is None:
+            return range(first, _LAST_DAY)
+        return self._opened_days[bisect_left(self._opened_days, first) :]
+
+    def _of_day(self, day: int) -> tuple[tuple[int, int], ...]:
+        spans = self._days.get(day)
+        if spans is None:
+            if len(self._days) >= _MOST_DAYS:
+                self._days.clear()
+            found: list[tuple[int, int]] = []
+            if self._dated.get(day, self._weekly[(day + 3) % 7]):
+                begin, end = (day - 1) * _DAY_SECONDS, (day + 4) * _DAY_SECONDS
+                windows = self._local_windows(day, day)
+                for since, until, offset in self._stretches(begin, end):
+                    for start, finish in windows:
+                        opens, closes = max(start - offset, since), min(finish - offset, until)
+                        if opens >= closes:
+                            continue
+                        if found and found[-1][1] == opens * _SECOND:
+                            found[-1] = (found[-1][0], closes * _SECOND)
+                        else:
+                            found.append((opens * _SECOND, closes * _SECOND))
+            spans = self._days[day] = tuple(found)
+        return spans
 
     def _following(self, number: int) -> int | None:
         """The next block that may hold open time, or None when none does."""
@@ -506,5 +346,5 @@ def _open_seconds(days: Iterable[_Windows]) -> int:
 
 
 def _since_midnight(time: str) -> int:
-    hours, minutes = time.split(":")
-    return int(hours) * 3_600 + int(minutes) * 60
+    hours, minutes, *seconds = time.split(":")
+    return int(hours) * 3_600 + int(minutes) * 60 + (int(seconds[0]) if seconds else 0)

@@ -1,0 +1,189 @@
+"""Steps around deadlines, carried out; deadlines and escalations as people steer them."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID, uuid5
+
+from domain import sla
+from domain.errors import Conflict, Invalid
+from domain.states import ActorKind, Channel, Priority, Visibility
+from domain.tickets.decision import Call
+from domain.tickets.draft import Draft
+from domain.tickets.events import Acknowledged, DueSet, Keep, NewMessage, Retimed
+from domain.tickets.shapes import clean_tags
+from domain.tickets.state import Actor
+
+LONGEST_ACKNOWLEDGEMENT = timedelta(days=7)
+FURTHEST = timedelta(days=3660)
+
+
+def carry_out(draft: Draft, moment: datetime) -> None:
+    """Everything that comes due at `moment`, each under its own key."""
+    for due in draft.fire(moment):
+        _step(draft, due)
+
+
+def timed(draft: Draft, wish: DueSet | Acknowledged | Retimed) -> None:
+    """What a person, or a change of policies, does to the clocks themselves."""
+    match wish:
+        case DueSet():
+            _due_set(draft, wish)
+        case Acknowledged(until):
+            _acknowledged(draft, until)
+        case Retimed():
+            _retimed(draft)
+        case _:
+            assert_never(wish)
+
+
+def _step(draft: Draft, due: sla.Due) -> None:
+    assert draft.terms is not None
+    assert due.step is not None
+    policy, step = draft.terms.policy, due.step
+    data: dict[str, object] = {
+        "metric": due.metric,
+        "cycle": due.cycle,
+        "step": step.id,
+        "action": step.action.kind,
+    }
+    key = f"step/{draft.was.id}/{due.key}"
+    if due.skipped is not None:
+        data["skipped"] = due.skipped
+    else:
+        for place, action in enumerate(step.actions):
+            _act(draft, due, action, data, key=f"{key}/{place}")
+    draft.record(
+        "sla_step",
+        key=key,
+        actor=Actor(ActorKind.AUTOMATION),
+        cause={**draft.event.cause, "policy": str(policy.id), "version": policy.version},
+        data=data,
+        occurred_at=due.at,
+    )
+    draft.observe()
+
+
+def _act(
+    draft: Draft, due: sla.Due, action: sla.Action, data: dict[str, object], *, key: str
+) -> None:
+    assert due.step is not None
+    told = {"metric": due.metric, "step": due.step.id}
+    match action:
+        case sla.Notify(to=to):
+            kind = "sla_warning" if due.step.is_warning else "sla_breached"
+            draft.tell(_people(draft, to), kind, told)
+        case sla.Reassign(team_id=team_id, assignee_id=assignee_id):
+            try:
+                draft.assign(
+                    team_id=team_id or Keep(),
+                    assignee_id=assignee_id or Keep(),
+                    actor=Actor(ActorKind.AUTOMATION),
+                )
+            except Invalid as refusal:  # the team or agent of the policy has gone since
+                data["refused"] = refusal.detail
+        case sla.RaisePriority(to=to_priority):
+            current: Priority = draft.get("priority") or Priority.NORMAL  # type: ignore[assignment]
+            raised = to_priority or current.raised()
+            if raised.rank > current.rank:
+                draft.set("priority", raised)
+        case sla.AddTag(tag=tag):
+            try:
+                draft.set("tags", clean_tags([*draft.tags, tag]))
+            except Invalid as refusal:
+                data["refused"] = refusal.detail
+        case sla.WriteNote(text=text):
+            draft.say(
+                NewMessage(uuid5(draft.was.id, key), text),
+                visibility=Visibility.INTERNAL,
+                channel=Channel.AGENT,
+                author=Actor(ActorKind.AUTOMATION),
+            )
+        case sla.CallWebhook(webhook_id=webhook_id):
+            draft.calls.append(
+                Call(kind="webhook", key=key, seq=draft.next_seq, webhook_id=webhook_id, data=told)
+            )
+        case sla.StartWorkflow(name=name):
+            draft.calls.append(
+                Call(kind="workflow", key=key, seq=draft.next_seq, workflow=name, data=told)
+            )
+        case _:
+            assert_never(action)
+
+
+def _people(draft: Draft, to: Iterable[object]) -> set[UUID]:
+    desk = draft.desk
+    people: set[UUID] = set()
+    team = desk.teams.get(draft.team_id) if draft.team_id else None
+    for one in to:
+        match one:
+            case UUID():
+                people.add(one)
+            case "assignee" if draft.assignee_id:
+                people.add(draft.assignee_id)
+            case "team" if team:
+                people.update(team.members)
+            case "team_leads" if team:
+                people.update(team.leads)
+            case "on_call" if team:  # nobody on call: then those who lead
+                people.update(team.on_call or team.leads)
+            case "supervisors":
+                people.update(desk.supervisors)
+            case "admins":
+                people.update(a.id for a in desk.agents.values() if a.active and a.role == "admin")
+            case "watchers":
+                people.update(draft.watchers)
+    return people
+
+
+def _due_set(draft: Draft, wish: DueSet) -> None:
+    running = [c for c in draft.clocks if c.metric == wish.metric and c.is_running]
+    if not running:
+        raise Conflict(f"Ticket {draft.was.number} has no running {wish.metric} clock.")
+    if wish.due_at is not None and not wish.reason.strip():
+        raise Invalid("Say why the deadline is moved.", fields={"/reason": "is empty"})
+    if wish.due_at is not None and wish.due_at > draft.now + FURTHEST:
+        raise Invalid("The deadline is too far away.", fields={"/due_at": "lies within ten years"})
+    if wish.due_at is None and running[0].due_override is None:
+        return
+    by = draft.event.actor.id
+    draft.clocks = sla.set_due(
+        draft.clocks,
+        draft.terms,
+        metric=wish.metric,
+        due_at=wish.due_at,
+        at=draft.now,
+        by=by,
+        reason=wish.reason.strip()[:1000],
+    )
+    draft.record(
+        "sla_due_reset" if wish.due_at is None else "sla_due_set",
+        data={
+            "metric": wish.metric,
+            "due_at": wish.due_at,
+            "was": running[0].due_at,
+            "by": by,
+            "reason": wish.reason.strip()[:1000] or None,
+        },
+    )
+
+
+def _acknowledged(draft: Draft, until: datetime) -> None:
+    if not draft.now < until <= draft.now + LONGEST_ACKNOWLEDGEMENT:
+        raise Invalid(
+            "An acknowledgement lasts a week at most.", fields={"/until": "lies in the week ahead"}
+        )
+    if not any(clock.is_running for clock in draft.clocks):
+        raise Conflict(f"Ticket {draft.was.number} has nothing that could escalate.")
+    by = draft.event.actor.id
+    draft.clocks = sla.acknowledge(draft.clocks, at=draft.now, until=until, by=by)
+    draft.record("sla_acknowledged", data={"until": until, "by": by})
+
+
+def _retimed(draft: Draft) -> None:
+    """An entry only where the terms in force are not those that the ticket is timed by."""
+    terms = draft.in_force()
+    named = (terms.policy.id, terms.policy.version) if terms else (None, None)
+    if named != (draft.get("policy_id"), draft.get("policy_version")):
+        draft.record("sla_retimed")
+        draft.observe()
