@@ -129,6 +129,10 @@ record: $(READY) ## Record workflow histories that every later version must repl
 bench: $(READY) ## Measure, and compare with the budgets of docs/performance.md
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-triage
+bench-triage: $(READY) ## Measure triage on public sets, where they are; minutes
+	@exec $(BIN)/python -m bench.triage $(ARGS)
+
 .PHONY: lock
 lock: $(READY) ## Work out requirements.lock anew from pyproject.toml
 	@$(UV) compile --quiet --python $(BIN)/python --universal --generate-hashes --all-extras \

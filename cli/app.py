@@ -23,6 +23,7 @@ token = typer.Typer(help="API tokens and intake keys.", no_args_is_help=True)
 audit = typer.Typer(help="The audit log.", no_args_is_help=True)
 rebuild = typer.Typer(help="What can be made anew from Postgres.", no_args_is_help=True)
 sla = typer.Typer(help="Due times.", no_args_is_help=True)
+triage = typer.Typer(help="What triage reaches on files of your own.", no_args_is_help=True)
 for name, group in (
     ("tenant", tenant),
     ("user", user),
@@ -30,6 +31,7 @@ for name, group in (
     ("audit", audit),
     ("rebuild", rebuild),
     ("sla", sla),
+    ("triage", triage),
 ):
     app.add_typer(group, name=name)
 
@@ -302,3 +304,40 @@ def sla_due(
 
     with sentences():
         due(file)
+
+
+@triage.command("evaluate")
+def evaluate_triage(
+    train: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV to learn from.")],
+    test: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="CSV to be asked about.")],
+    text: Annotated[
+        str, typer.Option(help="The column to read, or several: subject,body.")
+    ] = "text",
+    label: Annotated[str, typer.Option(help="The column with the right answer.")] = "label",
+    out_of_scope: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="CSV of texts that fit no label."),
+    ] = None,
+) -> None:
+    """Train as the desk would, ask about other rows, print the measures as JSON.
+
+    Needs no server. Exit code 2 when a file is not what was said.
+    """
+    from cli.triage import evaluate
+
+    evaluate(train, test, text=text, label=label, out_of_scope=out_of_scope)
+
+
+@triage.command("retrieve")
+def retrieve_triage(
+    documents: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help='{"id", "text"}, one a line.')
+    ],
+    queries: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help='{"text", "relevant": [ids]}.')
+    ],
+) -> None:
+    """Find documents by text, print hit@1, hit@5 and ndcg@10 as JSON. Needs no server."""
+    from cli.triage import retrieve
+
+    retrieve(documents, queries)

@@ -1,6 +1,7 @@
-"""Topic, priority and sentiment of a message, from a small model that lives on this machine.
+"""Topic, priority, sentiment and language of a message, from small models on this machine.
 
-Importing this loads scikit-learn, so only the worker that classifies does.
+`Classifier` is the one that ships; `learn` makes one from a desk's own rows, and `TextModel` asks
+it. Importing this loads scikit-learn, so only the worker that classifies does.
 """
 
 import fcntl
@@ -10,19 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
-
-from adapters.classifier import files, training
+from adapters.classifier import files, phrases, training
+from adapters.classifier.features import folded
 from adapters.classifier.files import ModelDamaged, read
-from adapters.classifier.training import Head, Model
+from adapters.classifier.learning import Unteachable, learn
+from adapters.classifier.model import Head, Model, TextModel
+from domain.languages import language_of
 from domain.triage import Verdict, weigh, words_of
 
-__all__ = ["Classifier", "Head", "ModelDamaged", "read"]
+__all__ = [
+    "Classifier",
+    "Head",
+    "Model",
+    "ModelDamaged",
+    "TextModel",
+    "Unteachable",
+    "learn",
+    "read",
+]
 
 log = logging.getLogger(__name__)
 
+_TAUGHT = frozenset(path.stem for path in phrases.files())
 _AT_ONCE = 256  # messages classified together: bounds the memory that a long list takes
 
 
@@ -32,13 +42,8 @@ class Classifier:
     def __init__(self, model: Model, *, version: str) -> None:
         self.version = version
         self.heads = model.heads
-        self._words = training.word_vectorizer(model.words)
-        self._letters = training.letter_vectorizer(model.letters)
-        self._known = frozenset(term for term in model.words.terms if " " not in term)
-        self._word_weights = model.weights[: len(model.words.terms)]
-        self._letter_weights = model.weights[len(model.words.terms) :]
-        self._intercepts = model.intercepts
-        self.classify("", "first use")  # the vectorizers finish their set-up before threads come
+        self._text_model = TextModel(model, version)
+        self.classify("", "first use")  # what is loaded late is loaded before threads come
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -55,12 +60,13 @@ class Classifier:
                 with _alone_in(folder):
                     model = _kept(path)  # another process may have trained meanwhile
                     if model is None:
-                        model = training.train()
-                        files.write(model, path)
+                        files.write(training.train(), path)
+                        # As it was kept, so that every process answers the same to the digit.
+                        model = read(path)
                         log.info("Trained the classifier, version %s", version)
             except OSError as error:
                 log.warning("The classifier cannot be kept in %s: %s", folder, error)
-                model = model or training.train()
+                model = model or files.unpacked(files.packed(training.train()))
         return cls(model, version=version)
 
     def classify(self, subject: str, body: str) -> Verdict:
@@ -71,42 +77,33 @@ class Classifier:
         """A verdict for each (subject, body), in order; the same as one by one, and quicker."""
         verdicts: list[Verdict] = []
         for start in range(0, len(messages), _AT_ONCE):
-            texts = [
-                training.folded(words_of(subject, body))
-                for subject, body in messages[start : start + _AT_ONCE]
-            ]
-            for text, scores in zip(texts, self._scores(texts), strict=True):
-                verdicts.append(self._verdict(text, scores))
+            words = [words_of(*message) for message in messages[start : start + _AT_ONCE]]
+            verdicts.extend(self._verdicts(words))
         return verdicts
 
-    def _scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """A row a text and a column a label of each head in turn, before they become shares."""
-        words, letters = self._words.transform(texts), self._letters.transform(texts)
-        scores = words @ self._word_weights + letters @ self._letter_weights + self._intercepts
-        return np.asarray(scores, dtype=np.float64)
-
-    def _verdict(self, text: str, scores: NDArray[np.float64]) -> Verdict:
-        known_share = self._known_share(text)
-        guesses, start = {}, 0
-        for head in self.heads:
-            end = start + len(head.labels)
-            shares = softmax(scores[start:end] / head.temperature)
-            guesses[head.name] = weigh(
-                dict(zip(head.labels, shares.tolist(), strict=True)),
-                threshold=head.threshold,
-                known_share=known_share,
+    def _verdicts(self, words: Sequence[str]) -> Iterator[Verdict]:
+        texts, reader = [folded(each) for each in words], self._text_model.reader
+        rows = reader.rows(texts)
+        answers = [self._text_model.answers(rows, head) for head in self.heads]
+        for number, text in enumerate(texts):
+            language = language_of(words[number])
+            is_foreign = not language.abstained and language.label not in _TAUGHT
+            known_share = 0.0 if is_foreign else reader.known_share(text)
+            guesses = {
+                head.name: weigh(
+                    dict(zip(head.labels, answer.shares[number].tolist(), strict=True)),
+                    threshold=head.measures.threshold,
+                    known_share=known_share,
+                )
+                for head, answer in zip(self.heads, answers, strict=True)
+            }
+            yield Verdict(
+                topic=guesses["topic"],
+                priority=guesses["priority"],
+                sentiment=guesses["sentiment"],
+                language=language,
+                model_version=self.version,
             )
-            start = end
-        return Verdict(
-            topic=guesses["topic"],
-            priority=guesses["priority"],
-            sentiment=guesses["sentiment"],
-            model_version=self.version,
-        )
-
-    def _known_share(self, text: str) -> float:
-        met = [word in self._known for word in training.WORD.findall(text)]
-        return sum(met) / len(met) if met else 0.0
 
 
 def _kept(path: Path) -> Model | None:

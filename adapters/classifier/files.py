@@ -1,8 +1,9 @@
 """A model as a file: written whole or not at all, and trusted only when it is what was written.
 
-The file holds text and arrays, nothing that could run; skops builds them without pickle. The sum
-beside it tells a torn or altered file from a good one. It does not stop somebody who may write to
-the folder: they can write both.
+The file holds text and arrays, nothing that could run; skops builds them without pickle, and
+refuses any type it is not told to trust (it is told none). Before it is opened its sha256 must be
+the one that is expected: that kept beside it, or, better, one kept elsewhere (`read(path,
+sha256=...)`), which also stops somebody who may write to the folder and could forge both.
 """
 
 import hashlib
@@ -14,12 +15,20 @@ from uuid import uuid4
 
 import numpy as np
 import skops.io
-from pydantic import BaseModel, ConfigDict
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.classifier.training import Head, Matrix, Model, Terms
+from adapters.classifier.features import Keys, Matrix, Vocabulary
+from adapters.classifier.model import Head, Measures, Mix, Model
+from adapters.classifier.network import Network
 
+FORMAT: Final = 2  # of the file; a file of another is refused, and made anew by training
+LARGEST: Final = (
+    1 << 29
+)  # bytes of a file that is opened; the largest that training makes is 150 MB
 _TRUSTED: Final[list[str]] = []  # types beyond skops' own (dict, str, numpy arrays): none needed
-_SEPARATOR: Final = "\n"  # no term contains it: both vectorizers take line breaks for spaces
+_SEPARATOR: Final = "\n"  # no term contains it: chunks are cut at blanks
+_HALF: Final = np.finfo(np.float16).max
 
 
 class ModelDamaged(Exception):
@@ -30,10 +39,24 @@ class ModelDamaged(Exception):
         self.path = path
 
 
-class _Heads(BaseModel):
+class _HeadCard(BaseModel):
+    """What a head is, without its arrays."""
+
     model_config = ConfigDict(frozen=True)
 
-    heads: tuple[Head, ...]
+    name: str
+    labels: tuple[str, ...] = Field(min_length=2)
+    mix: Mix
+    measures: Measures
+    usual: float
+    has_network: bool
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    format: int
+    heads: tuple[_HeadCard, ...] = Field(min_length=1)
 
 
 def sum_path(path: Path) -> Path:
@@ -41,69 +64,148 @@ def sum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def write(model: Model, path: Path) -> None:
-    """Puts `model` at `path`; a reader sees the former file or this one, never a part."""
-    content = skops.io.dumps(
-        {
-            "word_terms": _SEPARATOR.join(model.words.terms),
-            "word_rarity": model.words.rarity,
-            "letter_terms": _SEPARATOR.join(model.letters.terms),
-            "letter_rarity": model.letters.rarity,
-            "weights": model.weights,
-            "intercepts": model.intercepts,
-            "heads": _Heads(heads=model.heads).model_dump_json(),
-        }
+def packed(model: Model) -> bytes:
+    """`model` as the content of a file. Weights keep three digits: more changes no answer."""
+    vocabulary = model.vocabulary
+    stored: dict[str, object] = {
+        "card": _Card(format=FORMAT, heads=tuple(map(_card, model.heads))).model_dump_json(),
+        "words": _SEPARATOR.join(vocabulary.words),
+        "neighbours": vocabulary.neighbours,
+        "letters": _SEPARATOR.join(vocabulary.letters),
+        "pairs": vocabulary.pairs,
+        "rarity": vocabulary.rarity,
+    }
+    for number, head in enumerate(model.heads):
+        stored[f"{number}.linear"] = _halved(head.linear)
+        stored[f"{number}.intercepts"] = head.intercepts
+        if head.network is not None:
+            stored[f"{number}.inner"] = _halved(head.network.inner)
+            stored[f"{number}.inner_bias"] = head.network.inner_bias
+            stored[f"{number}.outer"] = _halved(head.network.outer)
+            stored[f"{number}.outer_bias"] = head.network.outer_bias
+    return bytes(skops.io.dumps(stored))
+
+
+def unpacked(content: bytes) -> Model:
+    """The model in the content of a file. Raises whatever a foreign content makes it raise."""
+    with warnings.catch_warnings():
+        # A file of another library version says so by a warning; the version decides that.
+        warnings.simplefilter("ignore")
+        stored = skops.io.loads(content, trusted=_TRUSTED)
+    card = _Card.model_validate_json(stored["card"])
+    if card.format != FORMAT:
+        raise ValueError(f"format {card.format}, not {FORMAT}")
+    vocabulary = Vocabulary(
+        words=_terms(stored["words"]),
+        neighbours=_keys(stored, "neighbours"),
+        letters=_terms(stored["letters"]),
+        pairs=_keys(stored, "pairs"),
+        rarity=_array(stored, "rarity", None),
     )
+    if vocabulary.columns != vocabulary.core + len(vocabulary.pairs):
+        raise ValueError(f"{vocabulary.columns} numbers for the terms")
+    heads = tuple(_head(stored, number, head, vocabulary) for number, head in enumerate(card.heads))
+    return Model(vocabulary=vocabulary, heads=heads)
+
+
+def write(model: Model, path: Path) -> str:
+    """Puts `model` at `path` and returns its sha256; a reader sees the former file or this one."""
+    content = packed(model)
+    digest = hashlib.sha256(content).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     # The sum goes first: a crash in between leaves a pair that does not match, which is noticed.
-    _replace(sum_path(path), hashlib.sha256(content).hexdigest().encode() + b"\n")
+    _replace(sum_path(path), digest.encode() + b"\n")
     _replace(path, content)
+    return digest
 
 
-def read(path: Path) -> Model:
-    """The model at `path`.
+def read(path: Path, *, sha256: str | None = None) -> Model:
+    """The model at `path`, whose content must have the sum `sha256`, else that kept beside it.
 
     Raises FileNotFoundError when there is none, ModelDamaged when it is not what was written.
     """
-    content = path.read_bytes()
-    try:
-        expected = sum_path(path).read_text(encoding="ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise ModelDamaged(path, "its sum is missing or unreadable") from error
-    if hashlib.sha256(content).hexdigest() != expected:
+    if path.stat().st_size > LARGEST:
+        raise ModelDamaged(path, f"it is larger than {LARGEST >> 20} MiB, which no model is")
+    return opened(path.read_bytes(), path, sha256=sha256 or _kept_sum(path))
+
+
+def opened(content: bytes, path: Path, *, sha256: str) -> Model:
+    """The model in `content`, which came from `path` or is to be called so in complaints."""
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelDamaged(path, "its content does not match its sum")
     try:
-        return _unpacked(content)
+        return unpacked(content)
     except Exception as error:  # whatever skops, zipfile, json and numpy make of a foreign file
         raise ModelDamaged(path, f"it does not hold a model ({type(error).__name__})") from error
 
 
-def _unpacked(content: bytes) -> Model:
-    with warnings.catch_warnings():
-        # A file of another library version says so by a warning; the fingerprint decides that.
-        warnings.simplefilter("ignore")
-        stored = skops.io.loads(content, trusted=_TRUSTED)
-    model = Model(
-        words=Terms(tuple(stored["word_terms"].split(_SEPARATOR)), _array(stored, "word_rarity")),
-        letters=Terms(
-            tuple(stored["letter_terms"].split(_SEPARATOR)), _array(stored, "letter_rarity")
-        ),
-        weights=_array(stored, "weights"),
-        intercepts=_array(stored, "intercepts"),
-        heads=_Heads.model_validate_json(stored["heads"]).heads,
+def _kept_sum(path: Path) -> str:
+    try:
+        return sum_path(path).read_text(encoding="ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ModelDamaged(path, "its sum is missing or unreadable") from error
+
+
+def _card(head: Head) -> _HeadCard:
+    return _HeadCard(
+        name=head.name,
+        labels=head.labels,
+        mix=head.mix,
+        measures=head.measures,
+        usual=head.usual,
+        has_network=head.network is not None,
     )
-    columns = sum(len(head.labels) for head in model.heads)
-    rows = len(model.words.terms) + len(model.letters.terms)
-    if model.weights.shape != (rows, columns) or model.intercepts.shape != (columns,):
-        raise ValueError(f"weights of shape {model.weights.shape}, not {(rows, columns)}")
-    return model
 
 
-def _array(stored: dict[str, object], name: str) -> Matrix:
+def _head(stored: dict[str, object], number: int, card: _HeadCard, vocabulary: Vocabulary) -> Head:
+    count = len(card.labels)
+    network = None
+    if card.has_network:
+        bias = _array(stored, f"{number}.inner_bias", None)
+        network = Network(
+            inner=_array(stored, f"{number}.inner", (vocabulary.core, len(bias))),
+            inner_bias=bias,
+            outer=_array(stored, f"{number}.outer", (len(bias), count)),
+            outer_bias=_array(stored, f"{number}.outer_bias", (count,)),
+        )
+    return Head(
+        name=card.name,
+        labels=card.labels,
+        linear=_array(stored, f"{number}.linear", (vocabulary.columns, count)),
+        intercepts=_array(stored, f"{number}.intercepts", (count,)),
+        network=network,
+        mix=card.mix,
+        measures=card.measures,
+        usual=card.usual,
+    )
+
+
+def _terms(joined: object) -> tuple[str, ...]:
+    if not isinstance(joined, str):
+        raise TypeError("the terms are not text")
+    return tuple(joined.split(_SEPARATOR)) if joined else ()
+
+
+def _keys(stored: dict[str, object], name: str) -> Keys:
     array = stored[name]
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-        raise TypeError(f"{name} is not an array of 32-bit numbers")
+    if not isinstance(array, np.ndarray) or array.dtype != np.int64 or array.ndim != 1:
+        raise TypeError(f"{name} is not a list of numbers")
     return array
+
+
+def _array(stored: dict[str, object], name: str, shape: tuple[int, ...] | None) -> Matrix:
+    array = stored[name]
+    if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float16):
+        raise TypeError(f"{name} is not an array of numbers")
+    if array.shape != (shape or (len(array),)):
+        raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds what is no number")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _halved(array: Matrix) -> NDArray[np.float16]:
+    return np.clip(array, -_HALF, _HALF).astype(np.float16)
 
 
 def _replace(path: Path, content: bytes) -> None:

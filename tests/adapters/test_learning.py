@@ -1,4 +1,4 @@
-"""Models that a desk teaches with its own rows: real trainings, of sets small enough for seconds."""
+"""Models that a desk teaches with its own rows: real trainings, of small sets."""
 
 import hashlib
 import random
@@ -83,8 +83,19 @@ def test_a_text_like_nothing_seen_is_left_to_people(model: TextModel) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n\t", "\x00\x01\x1b[31m", "🚀🚀😡", "\ud800 \udfff", "Z" + "\u0335" * 5_000]
-    + ["ﷺ" * 30_000, "x" * 2_000_000, "word " * 400_000, "<a" * 1_000_000, "昨日から" * 10_000],
+    [
+        "",
+        " \n\t",
+        "\x00\x01\x1b[31m",
+        "🚀🚀😡",
+        "\ud800 \udfff",
+        "Z" + "\u0335" * 5_000,
+        "\ufdfa" * 30_000,
+        "x" * 2_000_000,
+        "word " * 400_000,
+        "<a" * 1_000_000,
+        "昨日から" * 10_000,
+    ],
     ids=lambda text: repr(text[:10]),
 )
 def test_any_text_gets_a_prediction(model: TextModel, text: str) -> None:

@@ -1,0 +1,287 @@
+"""Text as rows of numbers: words, neighbours, words met together, and runs of letters.
+
+Made for speed on short texts: what a chunk of text between blanks consists of is worked out once
+and remembered, so that a batch costs little more than looking its chunks up.
+"""
+
+import html
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from domain.triage import LONGEST
+
+Matrix = NDArray[np.float32]
+Keys = NDArray[np.int64]
+T = TypeVar("T", int, str)
+
+TOKEN: Final = re.compile(r"\w+|[!?]+|[\u2190-\u2bff\U0001f000-\U0001faff]|[:;=8]['-]?[()DPp/|]|<3")
+WORD: Final = re.compile(r"[^\W\d_]\w+")  # of the tokens, those that can be known or not
+VIEWS: Final = 3  # words and neighbours; words met together; letters
+WORDS, TOGETHER, LETTERS = range(VIEWS)
+_SHARES: Final = np.array([1.0, 0.7, 1.0], dtype=np.float32)  # of each view in a text's length
+
+_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+_ADDRESS: Final = re.compile(r"https?://\S{1,500}|www\.\S{1,500}|\S{1,100}@\S{1,100}\.\w{2,24}")
+_MENTION: Final = re.compile(r"(?<!\w)@\w{1,60}")
+_TAG: Final = re.compile(r"</?[a-z][^<>]{0,200}>")
+_LONG_NUMBER: Final = re.compile(r"\d{4,}")
+_SHORTEST_RUN, _LONGEST_RUN = 2, 5  # letters
+_LONGEST_CHUNK: Final = 40  # what has no blank for longer (a key, Chinese) is read in pieces
+_MOST_PAIRED: Final = 40  # words; pairs of a long text are many and say little
+_REMEMBERED: Final = 60_000  # chunks, some 30 MB
+_MOST: Final = {"words": 60_000, "neighbours": 80_000, "pairs": 60_000, "letters": 80_000}
+_COUNTED_AT_ONCE: Final = 3_000_000  # entries of one counter, before the rarest are forgotten
+
+
+def folded(text: str) -> str:
+    """`text` as the model sees it: one case, "ü" as "ue", no tags, all addresses alike."""
+    plain = unicodedata.normalize("NFKC", text[:LONGEST])[:LONGEST].casefold()
+    plain = plain.translate(_UMLAUTS)
+    if "&" in plain:
+        plain = html.unescape(plain)
+    if "@" in plain or "/" in plain or "www." in plain:
+        plain = _MENTION.sub(" @someone ", _ADDRESS.sub(" webaddress ", plain))
+    if "<" in plain:
+        plain = _TAG.sub(" ", plain)
+    return _LONG_NUMBER.sub("0000", plain)
+
+
+def chunks_of(text: str) -> Iterator[str]:
+    """What stands between blanks, in pieces where it is longer than any word."""
+    for chunk in text.split():
+        if len(chunk) <= _LONGEST_CHUNK:
+            yield chunk
+        else:
+            for start in range(0, len(chunk), _LONGEST_CHUNK):
+                yield chunk[start : start + _LONGEST_CHUNK]
+
+
+def runs_of(chunk: str) -> Iterator[str]:
+    """Two to five letters in a row, the blanks around the chunk included."""
+    padded = f" {chunk} "
+    for size in range(_SHORTEST_RUN, min(_LONGEST_RUN, len(padded)) + 1):
+        for start in range(len(padded) - size + 1):
+            yield padded[start : start + size]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What is counted in a text. Columns: words, neighbours, letters, then pairs, in that order.
+
+    `neighbours` and `pairs` are sorted keys: number of the one word times the count of words plus
+    number of the other. `rarity` has a number for each column.
+    """
+
+    words: tuple[str, ...]
+    neighbours: Keys
+    letters: tuple[str, ...]
+    pairs: Keys
+    rarity: Matrix
+
+    @property
+    def columns(self) -> int:
+        return len(self.rarity)
+
+    @property
+    def core(self) -> int:
+        """The columns before the pairs, which alone a projection is made of."""
+        return len(self.words) + len(self.neighbours) + len(self.letters)
+
+
+class Seen(NamedTuple):
+    """A chunk, looked up: its known words, and the columns of its letters."""
+
+    words: "array[int]"
+    letters: "array[int]"
+
+
+class Reader:
+    """Turns texts into rows. Threads may share one: its only state is a memory of chunks."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        count, start = len(vocabulary.words), len(vocabulary.words) + len(vocabulary.neighbours)
+        self._count = count
+        self._words = {word: column for column, word in enumerate(vocabulary.words)}
+        self._neighbours = {
+            key: column for column, key in enumerate(vocabulary.neighbours.tolist(), start=count)
+        }
+        self._letters = {run: column for column, run in enumerate(vocabulary.letters, start=start)}
+        self._pairs = {
+            key: column
+            for column, key in enumerate(vocabulary.pairs.tolist(), start=vocabulary.core)
+        }
+        views = np.full(vocabulary.columns, WORDS, dtype=np.int64)
+        views[start : vocabulary.core] = LETTERS
+        views[vocabulary.core :] = TOGETHER
+        self._views = views
+        self._seen: dict[str, Seen] = {}
+
+    def rows(self, texts: Sequence[str]) -> csr_matrix:
+        """A row of length one (or zero, where nothing is known) for each folded text."""
+        indices, ends = array("i"), [0]
+        for text in texts:
+            self._read(text, indices)
+            ends.append(len(indices))
+        matrix = csr_matrix(
+            (
+                np.ones(len(indices), dtype=np.float32),
+                np.frombuffer(indices, dtype=np.int32) if indices else np.zeros(0, np.int32),
+                np.array(ends, dtype=np.int32),
+            ),
+            shape=(len(texts), self.vocabulary.columns),
+        )
+        matrix.sum_duplicates()
+        return self._weighed(matrix)
+
+    def known_share(self, text: str) -> float:
+        """The part of the text's words that is in the vocabulary."""
+        met = [word in self._words for word in WORD.findall(text)]
+        return sum(met) / len(met) if met else 0.0
+
+    def columns_by_word(self, text: str) -> list[tuple[str, list[int]]]:
+        """Each word of the text with the columns it has a part in, for saying what decided.
+
+        A column of two words stands with both.
+        """
+        found: list[tuple[str, list[int]]] = []
+        previous = -1
+        for chunk in chunks_of(text):
+            seen = self._look_up(chunk)
+            columns = list(seen.letters)
+            for word in seen.words:
+                columns.append(word)
+                column = self._neighbours.get(previous * self._count + word)
+                if previous >= 0 and column is not None:
+                    columns.append(column)
+                    if found:
+                        found[-1][1].append(column)
+                previous = word
+            found.append((chunk, columns))
+        return found
+
+    def _read(self, text: str, indices: "array[int]") -> None:
+        words: array[int] = array("i")
+        seen = self._seen
+        for chunk in chunks_of(text):
+            known = seen.get(chunk) or self._look_up(chunk)
+            indices.extend(known.letters)
+            words.extend(known.words)
+        indices.extend(words)
+        self._read_neighbours(words, indices)
+        if self._pairs:
+            self._read_pairs(words, indices)
+
+    def _read_neighbours(self, words: "array[int]", indices: "array[int]") -> None:
+        get, count = self._neighbours.get, self._count
+        for first, second in pairwise(words):
+            column = get(first * count + second)
+            if column is not None:
+                indices.append(column)
+
+    def _read_pairs(self, words: "array[int]", indices: "array[int]") -> None:
+        get, count = self._pairs.get, self._count
+        distinct = sorted(set(words[:_MOST_PAIRED]))
+        for place, first in enumerate(distinct, start=1):
+            base = first * count
+            for second in distinct[place:]:
+                column = get(base + second)
+                if column is not None:
+                    indices.append(column)
+
+    def _look_up(self, chunk: str) -> Seen:
+        words, letters = self._words.get, self._letters.get
+        seen = Seen(
+            array("i", [w for w in map(words, TOKEN.findall(chunk)) if w is not None]),
+            array("i", [r for r in map(letters, runs_of(chunk)) if r is not None]),
+        )
+        if len(self._seen) >= _REMEMBERED:
+            self._seen = {}  # a new one, so that a thread in the middle of the old is not disturbed
+        self._seen[chunk] = seen
+        return seen
+
+    def _weighed(self, matrix: csr_matrix) -> csr_matrix:
+        columns = matrix.indices
+        data = (1 + np.log(matrix.data)) * self.vocabulary.rarity[columns]
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        cell = rows * VIEWS + self._views[columns]
+        squares = np.bincount(cell, weights=data * data, minlength=matrix.shape[0] * VIEWS)
+        is_met = squares.reshape(-1, VIEWS) > 0
+        share = np.sqrt((is_met * _SHARES**2).sum(axis=1))
+        factor = is_met * _SHARES / np.maximum(share, 1e-9)[:, None]
+        scale = (factor.reshape(-1) / np.sqrt(np.maximum(squares, 1e-12))).astype(np.float32)
+        matrix.data = (data * scale[cell]).astype(np.float32)
+        return matrix
+
+
+def learnt(texts: Sequence[str], *, pairs: bool, least: int) -> Vocabulary:
+    """The vocabulary of folded `texts`; runs of letters must occur in `least` of them."""
+    words: _Tally[str] = _Tally(_MOST["words"])
+    letters: _Tally[str] = _Tally(_MOST["letters"])
+    for text in texts:
+        chunks = set(chunks_of(text))
+        words.add({token for chunk in chunks for token in TOKEN.findall(chunk)})
+        letters.add({run for chunk in chunks for run in runs_of(chunk)})
+    kept_words, word_counts = words.kept(1)
+    kept_letters, letter_counts = letters.kept(least)
+    numbers = {word: number for number, word in enumerate(kept_words)}
+    neighbours, together = _met_together(texts, numbers, pairs=pairs)
+    neighbour_keys, neighbour_counts = neighbours.kept(1)
+    pair_keys, pair_counts = together.kept(2)
+    counts = np.array([*word_counts, *neighbour_counts, *letter_counts, *pair_counts], np.float64)
+    return Vocabulary(
+        words=tuple(kept_words),
+        neighbours=np.array(neighbour_keys, dtype=np.int64),
+        letters=tuple(kept_letters),
+        pairs=np.array(pair_keys, dtype=np.int64),
+        rarity=(np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float32),
+    )
+
+
+class _Tally(Generic[T]):
+    """In how many texts each thing occurs, with bounded memory."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: Counter[T] = Counter()
+
+    def add(self, things: Iterable[T]) -> None:
+        self._counts.update(things)
+        if len(self._counts) > _COUNTED_AT_ONCE:
+            self._counts = Counter({thing: n for thing, n in self._counts.items() if n > 1})
+
+    def kept(self, least: int) -> tuple[list[T], list[int]]:
+        """The most frequent things in order, each with its count."""
+        found = [(thing, count) for thing, count in self._counts.items() if count >= least]
+        if len(found) > self._most:
+            found = sorted(found, key=lambda entry: (-entry[1], entry[0]))[: self._most]
+        found.sort()
+        return [thing for thing, _ in found], [count for _, count in found]
+
+
+def _met_together(
+    texts: Sequence[str], numbers: dict[str, int], *, pairs: bool
+) -> tuple[_Tally[int], _Tally[int]]:
+    neighbours: _Tally[int] = _Tally(_MOST["neighbours"])
+    together: _Tally[int] = _Tally(_MOST["pairs"])
+    count = len(numbers)
+    for text in texts:
+        tokens = (token for chunk in chunks_of(text) for token in TOKEN.findall(chunk))
+        words = [numbers[token] for token in tokens if token in numbers]
+        neighbours.add({a * count + b for a, b in pairwise(words)})
+        if pairs:
+            distinct = sorted(set(words[:_MOST_PAIRED]))
+            together.add(
+                a * count + b for place, a in enumerate(distinct, 1) for b in distinct[place:]
+            )
+    return neighbours, together

@@ -1,0 +1,188 @@
+"""What is learnt, and how it answers. Nothing here trains, and nothing changes once made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy.sparse import csr_matrix
+from scipy.special import softmax
+
+from adapters.classifier.features import Matrix, Reader, Vocabulary, folded
+from adapters.classifier.network import Network
+from domain.triage import Prediction, predicted
+
+_AT_ONCE: Final = 256  # texts read together: bounds the memory that a long list takes
+_MOST_WORDS: Final = 5  # that are named as having decided
+
+
+class Mix(BaseModel):
+    """In which proportion the two students' scores are added; the temperature is in it too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    linear: float
+    network: float
+
+    def of(
+        self, linear: NDArray[np.floating], network: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The scores whose softmax are the probabilities."""
+        return np.asarray(linear * self.linear + network * self.network, dtype=np.float64)
+
+
+class Measures(BaseModel):
+    """How well a head did on rows it had not seen.
+
+    `coverage` is the share of held-out texts with a probability of at least `threshold`,
+    `precision` the share of those that were right, `accuracy` that of all held-out texts.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    held_out: int
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    threshold: float
+    coverage: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class Head:
+    """One of the questions a model answers.
+
+    `linear` has a row for each column of the vocabulary, `network` reads those before the pairs.
+    Texts whose best score is below `usual` are stranger than nineteen of twenty held-out ones.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    linear: Matrix
+    intercepts: Matrix
+    network: Network | None
+    mix: Mix
+    measures: Measures
+    usual: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that is learnt, as numbers and text."""
+
+    vocabulary: Vocabulary
+    heads: tuple[Head, ...]
+
+
+class Answers(NamedTuple):
+    """What a head says about some texts: probabilities with a row a text, and strangeness."""
+
+    shares: NDArray[np.float64]
+    strangeness: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A model that can be asked. Threads may share one."""
+
+    model: Model
+    version: str
+    reader: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", Reader(self.model.vocabulary))
+
+    @property
+    def head(self) -> Head:
+        """The only head of a model that was taught one question."""
+        [head] = self.model.heads
+        return head
+
+    def predict(self, text: str, *, why: bool = True) -> Prediction:
+        """The label of any text, how sure, and (`why`) the words that decided."""
+        return self.predict_many([text], why=why)[0]
+
+    def predict_many(self, texts: Sequence[str], *, why: bool = False) -> list[Prediction]:
+        """A prediction for each text, in order; the same as one by one, and quicker."""
+        made: list[Prediction] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            bare = [folded(text) for text in texts[start : start + _AT_ONCE]]
+            rows = self.reader.rows(bare)
+            answers = self.answers(rows, self.head)
+            for number, (text, shares) in enumerate(zip(bare, answers.shares, strict=True)):
+                made.append(
+                    self.predicted(
+                        text,
+                        rows[number] if why else None,
+                        self.head,
+                        shares,
+                        float(answers.strangeness[number]),
+                    )
+                )
+        return made
+
+    def answers(self, rows: csr_matrix, head: Head) -> Answers:
+        """What `head` says about rows of the reader's."""
+        linear = rows @ head.linear + head.intercepts
+        scores = linear * head.mix.linear
+        if head.network is not None:
+            core = self.model.vocabulary.core
+            scores = scores + head.network.scores(_before(rows, core)) * head.mix.network
+        return Answers(softmax(scores, axis=1), _strangeness(scores, head))
+
+    def predicted(
+        self,
+        text: str,
+        row: csr_matrix | None,
+        head: Head,
+        shares: NDArray[np.float64],
+        strangeness: float,
+    ) -> Prediction:
+        """One head's answer, in the domain's terms."""
+        return predicted(
+            head.labels,
+            shares.tolist(),
+            threshold=head.measures.threshold,
+            strangeness=strangeness,
+            model_version=self.version,
+            words=() if row is None else self.deciding_words(text, row, head, int(shares.argmax())),
+        )
+
+    def deciding_words(
+        self, text: str, row: csr_matrix, head: Head, label: int
+    ) -> tuple[tuple[str, float], ...]:
+        """The words that spoke most for `label` against the mean of all labels.
+
+        Exact for the linear part: with the pairs, which belong to no single word, the weights of
+        all words add up to its score.
+        """
+        weights = head.linear[row.indices]
+        spoke = (weights[:, label] - weights.mean(axis=1)) * row.data
+        by_column = dict(zip(row.indices.tolist(), spoke.tolist(), strict=True))
+        words = self.reader.columns_by_word(text)
+        shared: dict[int, int] = {}
+        for _, columns in words:
+            for column in columns:
+                shared[column] = shared.get(column, 0) + 1
+        weight: dict[str, float] = {}
+        for word, columns in words:
+            part = sum(by_column.get(column, 0.0) / shared[column] for column in columns)
+            weight[word] = weight.get(word, 0.0) + part
+        ranked = sorted(weight.items(), key=lambda entry: -entry[1])[:_MOST_WORDS]
+        return tuple((word, round(part, 4)) for word, part in ranked if part > 0)
+
+
+def _before(rows: csr_matrix, core: int) -> csr_matrix:
+    """The columns before `core`, quicker than by slicing."""
+    kept = rows.indices < core
+    ends = np.concatenate(([0], np.cumsum(kept)))[rows.indptr]
+    return csr_matrix((rows.data[kept], rows.indices[kept], ends), shape=(rows.shape[0], core))
+
+
+def _strangeness(scores: NDArray[np.float64], head: Head) -> NDArray[np.float64]:
+    """From 0 (like what was taught) to 1 (like nothing seen); a half where `usual` is."""
+    return np.asarray(1 / (1 + np.exp(np.clip(scores.max(axis=1) - head.usual, -50, 50))))
