@@ -59,6 +59,13 @@ class Settings(BaseSettings):
         default="support@localhost.localdomain", validation_alias=_env("MAIL_FROM")
     )
 
+    webhooks_allow_private: bool = Field(
+        default=False,
+        description="Whether webhooks may lead to this machine and private networks, and be plain"
+        " http. For development.",
+        validation_alias=_env("HOLDFAST_WEBHOOKS_ALLOW_PRIVATE"),
+    )
+
     secret_key: SecretStr = Field(
         min_length=32,
         description="Signs access tokens and links. Changing it makes those already given out void;"

@@ -32,16 +32,20 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
+from activities.learning import LearningActivities
 from activities.links import LinkActivities
 from activities.maintenance import MaintenanceActivities
+from activities.simulations import SimulationActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
 from adapters.classifier import Classifier
+from adapters.classifier.kept import KeptModels, store_under, teach
 from adapters.logs import configure_logging
-from adapters.mail import sender
+from adapters.mail import MailSender, sender
 from adapters.search import SearchIndex
 from adapters.temporal import TicketWorkflows, connect_from, missing_attributes
-from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS
+from adapters.webhooks import WebhookCaller
+from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS, TRAINING
 from models.session import Database
 from services import audit, relay
 from services.bulk import BulkRunner
@@ -49,19 +53,25 @@ from services.desks import Desks
 from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
 from services.files import files_under
 from services.passwords import PasswordLinks
+from services.queues import QueueDestination
 from services.search import Search
+from services.simulations import Processes, SimulationRunner
 from services.tickets import Tickets
+from services.webhooks import WebhookSecrets
 from settings import Settings
 from workflows.bulk import BulkWorkflow
+from workflows.learning import BacktestWorkflow, RetrainDueWorkflow, RetrainWorkflow
 from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
 from workflows.sandbox import strict_sandbox
+from workflows.simulations import SimulationWorkflow
 from workflows.tickets import TicketWorkflow
 
 logger = logging.getLogger("holdfast.worker")
 
 WORKFLOWS = (TicketWorkflow,)
 RECONCILE_EVERY = timedelta(minutes=2)
+RETRAIN_EVERY = timedelta(days=1)
 
 
 @dataclass
@@ -180,13 +190,14 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             Worker(
                 p.client,
                 task_queue=OUTBOUND,
-                activities=[DeliveryActivities(p.database, mail).deliver, links.mail_link],
+                activities=[_deliveries(p, mail).deliver, links.mail_link],
                 max_concurrent_activities=8,
                 graceful_shutdown_timeout=timedelta(seconds=10),
             )
         )
     if BATCH in queues:
         bulk = BulkActivities(BulkRunner(p.database, p.tickets))
+        simulations = SimulationActivities(SimulationRunner(p.database, Processes()))
         maintenance = MaintenanceActivities(
             p.relay_database,
             TicketWorkflows(p.client),
@@ -198,8 +209,20 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             Worker(
                 p.client,
                 task_queue=BATCH,
-                workflows=[ReconcileWorkflow, BulkWorkflow, LinkWorkflow],
-                activities=[maintenance.reconcile, maintenance.purge, bulk.bulk_chunk],
+                workflows=[
+                    ReconcileWorkflow,
+                    RetrainDueWorkflow,
+                    BulkWorkflow,
+                    LinkWorkflow,
+                    SimulationWorkflow,
+                ],
+                activities=[
+                    maintenance.reconcile,
+                    maintenance.purge,
+                    maintenance.train_where_due,
+                    bulk.bulk_chunk,
+                    simulations.simulation_chunk,
+                ],
                 workflow_runner=runner,
                 max_concurrent_activities=4,
                 graceful_shutdown_timeout=timedelta(seconds=5),
@@ -208,19 +231,43 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
     return made
 
 
-async def models_worker(p: Parts) -> Worker:
-    """The worker that asks models, once there is one to ask."""
-    classifier = await _classifier(p.settings.home / "models")
-    # One thread: the model is CPU, and the desk needs the other core.
-    executor = ThreadPoolExecutor(1, thread_name_prefix="model")
-    triage = TriageActivities(p.database, p.tickets, classifier, executor)
-    return Worker(
-        p.client,
-        task_queue=MODELS,
-        activities=[triage.triage],
-        max_concurrent_activities=4,
-        graceful_shutdown_timeout=timedelta(seconds=5),
+def _deliveries(p: Parts, mail: MailSender) -> DeliveryActivities:
+    return DeliveryActivities(
+        p.database,
+        mail,
+        WebhookCaller(allow_private=p.settings.webhooks_allow_private),
+        WebhookSecrets(p.settings.secret_key.get_secret_value()),
     )
+
+
+async def models_workers(p: Parts, *, runner: WorkflowRunner) -> list[Worker]:
+    """The workers that ask models, once there is one to ask, and that teach them."""
+    classifier = await _classifier(p.settings.home / "models")
+    # One thread each: models are CPU, the desk needs the other core, and no ticket waits while a
+    # model is taught.
+    executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+    school = ThreadPoolExecutor(1, thread_name_prefix="school")
+    kept = KeptModels(store_under(p.settings.home / "models"))
+    triage = TriageActivities(p.database, p.tickets, classifier, executor, kept)
+    learning = LearningActivities(p.database, kept, classifier, teach, school)
+    return [
+        Worker(
+            p.client,
+            task_queue=MODELS,
+            workflows=[RetrainWorkflow, BacktestWorkflow],
+            activities=[triage.triage, learning.give_up_retrain, learning.give_up_backtest],
+            workflow_runner=runner,
+            max_concurrent_activities=4,
+            graceful_shutdown_timeout=timedelta(seconds=5),
+        ),
+        Worker(
+            p.client,
+            task_queue=TRAINING,
+            activities=[learning.retrain, learning.backtest],
+            max_concurrent_activities=1,
+            graceful_shutdown_timeout=timedelta(seconds=5),
+        ),
+    ]
 
 
 async def _classifier(folder: Path) -> Classifier:
@@ -252,31 +299,50 @@ def relays(p: Parts) -> list[relay.Relay]:
             IndexDestination(p.database, p.search, p.index) if p.index else Dropped("index"),
         ),
         relay.Relay(p.relay_database, LiveDestination(p.redis) if p.redis else Dropped("live")),
+        relay.Relay(p.relay_database, QueueDestination(p.database, p.tickets, p.desks)),
     ]
 
 
-async def schedule_reconciliation(client: Client) -> None:
-    """The schedule exists afterwards."""
-    with contextlib.suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(
-            "reconcile",
-            Schedule(
-                action=ScheduleActionStartWorkflow(
-                    ReconcileWorkflow.run, id="reconcile", task_queue=BATCH
-                ),
-                spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
-                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+def schedules() -> dict[str, Schedule]:
+    """What runs by the clock, by its id."""
+    policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP)
+    return {
+        "reconcile": Schedule(
+            action=ScheduleActionStartWorkflow(
+                ReconcileWorkflow.run, id="reconcile", task_queue=BATCH
             ),
-        )
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
+            policy=policy,
+        ),
+        # One for all desks: a schedule of each would have to follow every tenant that comes or
+        # goes, and most nights of most desks there is nothing new to learn.
+        "retrain": Schedule(
+            action=ScheduleActionStartWorkflow(
+                RetrainDueWorkflow.run, id="retrain-due", task_queue=BATCH
+            ),
+            spec=ScheduleSpec(
+                intervals=[ScheduleIntervalSpec(every=RETRAIN_EVERY, offset=timedelta(hours=2))],
+                jitter=timedelta(minutes=20),
+            ),
+            policy=policy,
+        ),
+    }
+
+
+async def make_schedules(client: Client) -> None:
+    """Every schedule exists afterwards."""
+    for name, schedule in schedules().items():
+        with contextlib.suppress(ScheduleAlreadyRunningError):
+            await client.create_schedule(name, schedule)
 
 
 async def keep_scheduled(client: Client) -> None:
-    """Makes the schedule again where Temporal has lost it, until cancelled."""
+    """Makes the schedules again where Temporal has lost them, until cancelled."""
     while True:
         try:
-            await schedule_reconciliation(client)
+            await make_schedules(client)
         except RPCError as error:
-            logger.warning("reconciliation is not scheduled yet: %s", error)
+            logger.warning("not everything is scheduled yet: %s", error)
         await asyncio.sleep(60)
 
 
@@ -303,9 +369,9 @@ async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event)
         if MODELS in queues:
 
             async def ask_models() -> None:
-                worker = await models_worker(p)
-                made.append(worker)
-                await worker.run()
+                asking = await models_workers(p, runner=runner)
+                made.extend(asking)
+                await asyncio.gather(*(worker.run() for worker in asking))
 
             start(ask_models())
         if BATCH in queues:

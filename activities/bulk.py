@@ -15,6 +15,8 @@ class BulkActivities:
     @activity.defn
     async def bulk_chunk(self, ref: BulkRef) -> BulkProgress:
         """How the job stands after its next chunk of tickets."""
-        progress = await self._runner.chunk(ref.tenant_id, ref.job_id, now=datetime.now(UTC))
+        progress = await self._runner.chunk(
+            ref.tenant_id, ref.job_id, now=datetime.now(UTC), alive=activity.heartbeat
+        )
         activity.heartbeat(progress.left)
         return BulkProgress(state=progress.state, left=progress.left)

@@ -11,11 +11,20 @@ from temporalio.exceptions import ApplicationError
 from activities.tickets import bind
 from domain.lifecycle import EffectInput, EffectResult
 from domain.mail import MailRefused, MailUnreachable, OutgoingMail
+from domain.webhooks import (
+    GIVEN_UP_AFTER,
+    WebhookCall,
+    WebhookForbidden,
+    WebhookUnclear,
+    WebhookUnreachable,
+)
 from models import ledger
 from models.session import Database, Row
+from services import webhooks
 
 if TYPE_CHECKING:
     from adapters.mail import MailSender
+    from adapters.webhooks import WebhookCaller
 
 
 SETTLED = Counter("deliveries_total", "Deliveries that reached their final state.", ["state"])
@@ -27,9 +36,17 @@ class DeliveryActivities:
     one before died between the two, and nobody can know whether it went out: `unknown`.
     """
 
-    def __init__(self, database: Database, mail: "MailSender") -> None:
+    def __init__(
+        self,
+        database: Database,
+        mail: "MailSender",
+        hooks: "WebhookCaller | None" = None,
+        secrets: webhooks.WebhookSecrets | None = None,
+    ) -> None:
         self._database = database
         self._mail = mail
+        self._hooks = hooks
+        self._secrets = secrets
 
     @activity.defn
     async def deliver(self, asked: EffectInput) -> EffectResult:
@@ -41,6 +58,13 @@ class DeliveryActivities:
             return EffectResult(state="gone")
         if row["state"] != "sending":
             return EffectResult(state=row["state"])
+        if row["kind"] == "webhook":
+            return await self._call(tenant, delivery_id, row)
+        return await self._send(asked, tenant, delivery_id, row)
+
+    async def _send(
+        self, asked: EffectInput, tenant: UUID, delivery_id: UUID, row: Row
+    ) -> EffectResult:
         mail = OutgoingMail(
             message_id=row["key"],
             to=row["recipient"],
@@ -52,8 +76,7 @@ class DeliveryActivities:
         try:
             await self._mail.send(mail)
         except MailRefused as refused:
-            await self._settle(tenant, delivery_id, "failed", str(refused))
-            return EffectResult(state="failed")
+            return await self._settle(tenant, delivery_id, "failed", str(refused))
         except MailUnreachable as unreachable:
             await self._settle(tenant, delivery_id, "queued", str(unreachable))
             raise ApplicationError(
@@ -61,10 +84,53 @@ class DeliveryActivities:
             ) from None
         except Exception as error:
             # Broken off after the mail was handed over: it may have gone out.
-            await self._settle(tenant, delivery_id, "unknown", type(error).__name__)
-            return EffectResult(state="unknown")
-        await self._settle(tenant, delivery_id, "sent", None)
-        return EffectResult(state="sent")
+            return await self._settle(tenant, delivery_id, "unknown", type(error).__name__)
+        return await self._settle(tenant, delivery_id, "sent", None)
+
+    async def _call(self, tenant: UUID, delivery_id: UUID, row: Row) -> EffectResult:
+        """One attempt to tell a webhook. What was surely not taken is tried again, for three days;
+        what may have been taken never is."""
+        now = datetime.now(UTC)
+        if row["url"] is None or not row["active"]:
+            why = "The webhook was switched off or deleted."
+            return await self._settle(tenant, delivery_id, "cancelled", why)
+        if self._hooks is None or self._secrets is None:
+            await self._settle(tenant, delivery_id, "queued", "This worker calls no webhooks.")
+            raise ApplicationError("this worker calls no webhooks", type="WebhookUnreachable")
+        call = WebhookCall(
+            id=str(row["payload"]["id"]),
+            url=row["url"],
+            body=webhooks.body_of(row["payload"]),
+            secrets=tuple(
+                self._secrets.of(tenant, row["webhook_id"], generation)
+                for generation in webhooks.generations(row, now=now)
+            ),
+        )
+        try:
+            answer = await self._hooks.call(call)
+        except WebhookForbidden as refused:
+            return await self._settle(tenant, delivery_id, "failed", str(refused))
+        except WebhookUnreachable as unreachable:
+            return await self._again(tenant, delivery_id, row, str(unreachable), None)
+        except WebhookUnclear as unclear:
+            return await self._settle(tenant, delivery_id, "unknown", str(unclear))
+        except Exception as error:
+            return await self._settle(tenant, delivery_id, "unknown", type(error).__name__)
+        said = (answer.status, answer.text)
+        if answer.accepted:
+            return await self._settle(tenant, delivery_id, "sent", None, said)
+        why = f"The endpoint answered {answer.status}."
+        if answer.final:
+            return await self._settle(tenant, delivery_id, "failed", why, said)
+        return await self._again(tenant, delivery_id, row, why, said)
+
+    async def _again(
+        self, tenant: UUID, delivery_id: UUID, row: Row, why: str, said: tuple[int, str] | None
+    ) -> EffectResult:
+        if datetime.now(UTC) - row["created_at"] > GIVEN_UP_AFTER:
+            return await self._settle(tenant, delivery_id, "failed", f"Given up: {why}", said)
+        await self._settle(tenant, delivery_id, "queued", why, said)
+        raise ApplicationError("the endpoint did not take it", type="WebhookUnreachable")
 
     async def _take(self, tenant: UUID, delivery_id: UUID) -> Row | None:
         """The delivery, now `sending`; or in the state in which it stays."""
@@ -95,12 +161,25 @@ class DeliveryActivities:
             SETTLED.labels("unknown").inc()
         return row
 
-    async def _settle(self, tenant: UUID, delivery_id: UUID, state: str, error: str | None) -> None:
+    async def _settle(
+        self,
+        tenant: UUID,
+        delivery_id: UUID,
+        state: str,
+        error: str | None,
+        answered: tuple[int, str] | None = None,
+    ) -> EffectResult:
         async with self._database.transaction(tenant) as work:
             await work.batch(
                 ledger.set_delivery(
-                    tenant, delivery_id, state, error and error[:500], now=datetime.now(UTC)
+                    tenant,
+                    delivery_id,
+                    state,
+                    error and error[:500],
+                    now=datetime.now(UTC),
+                    answered=answered,
                 )
             )
         if state in _FINAL:
             SETTLED.labels(state).inc()
+        return EffectResult(state=state)

@@ -7,7 +7,7 @@ from temporalio import activity
 from adapters.temporal import TicketWorkflows
 from domain.lifecycle import ticket_workflow_id
 from models.session import Database, Row
-from services import departures, relay
+from services import bursts, departures, learning, lexical, queues, relay
 from services.files import Files
 from services.tickets import Tickets, clock
 
@@ -37,9 +37,14 @@ class MaintenanceActivities:
     async def reconcile(self) -> int:
         """How many open tickets had no run or an unnoticed deadline; each is told again.
 
-        Also finishes what was cut short: bulk jobs, and tickets of those who left.
+        Also finishes what was cut short: bulk jobs, trainings, tickets of those who left,
+        queues of teams that somebody waits in. Then gives new tickets the keys they are found by,
+        and looks for bursts among them.
         """
         await relay.restart_bulk(self._database)
+        await relay.restart_simulations(self._database)
+        await relay.restart_learning(self._database)
+        await queues.sweep(self._database)
         running = await self._workflows.running()
         told = await retell_astray(
             self._database, running, progress=lambda count: activity.heartbeat(count)
@@ -51,7 +56,28 @@ class MaintenanceActivities:
             now=clock(),
             progress=lambda count: activity.heartbeat(count),
         )
+        await lexical.catch_up(
+            self._database,
+            self._app_database,
+            progress=lambda count: activity.heartbeat(count),
+        )
+        await bursts.detect(
+            self._database,
+            self._app_database,
+            now=clock(),
+            progress=lambda count: activity.heartbeat(count),
+        )
         return told
+
+    @activity.defn
+    async def train_where_due(self) -> int:
+        """How many models of all desks begin to learn: those whose people have judged enough."""
+        return await learning.train_where_due(
+            self._database,
+            self._app_database,
+            now=clock(),
+            progress=lambda count: activity.heartbeat(count),
+        )
 
     @activity.defn
     async def purge(self) -> int:

@@ -77,6 +77,8 @@ class TicketActivities:
         if came_due is not None:  # committed: what is counted has happened
             _count(came_due)
         effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in open_deliveries]
+        if came_due is not None:  # queued a moment ago, after the others were read
+            effects += [Effect(kind="webhook", id=str(one)) for one in came_due.calls]
         if ticket.triage == "pending" and not ticket.category.is_over:
             effects.append(Effect(kind="triage", id="triage"))
         return TicketState(

@@ -1,38 +1,61 @@
-"""Asking a model about a ticket. Its verdict is an event like any other, and may come too late."""
+"""Asking models about a ticket. Their verdict is an event like any other, and may come too late."""
 
 import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prometheus_client import Counter
 from temporalio import activity
 
 from activities.tickets import bind
+from domain.learning import FieldSettings, Measures, ModelUnusable, TriageField, is_applied
 from domain.lifecycle import EffectInput, EffectResult
-from domain.tickets import MODEL, Event, Triaged
+from domain.tickets import MODEL, Event, Ticket, Triaged
+from domain.triage import Guess, Prediction, Verdict, words_of
 from models import ledger
-from models.session import Database
+from models.session import Database, Row
+from services import learning
 from services.tickets import Step, Tickets
+from services.training import report_problem
 
 if TYPE_CHECKING:
     from adapters.classifier import Classifier
+    from adapters.classifier.kept import KeptModels
 
+logger = logging.getLogger(__name__)
 
 OUTCOMES = Counter(
     "triage_total",
     "Tickets a model was asked about, by whether it knew the topic.",
     ["outcome"],
 )
+UNUSABLE = Counter(
+    "triage_unusable_models_total",
+    "Times a desk's own model could not be used and the one that ships answered.",
+    ["field"],
+)
 
 
 class TriageActivities:
+    """Asks what a desk has taught, where it has taught anything; else the model that ships."""
+
     def __init__(
-        self, database: Database, tickets: Tickets, classifier: "Classifier", executor: Executor
+        self,
+        database: Database,
+        tickets: Tickets,
+        classifier: "Classifier",
+        executor: Executor,
+        kept: "KeptModels | None" = None,
     ) -> None:
         self._database = database
         self._tickets = tickets
         self._classifier = classifier
         self._executor = executor
+        self._kept = kept
 
     @activity.defn
     async def triage(self, asked: EffectInput) -> EffectResult:
@@ -40,9 +63,11 @@ class TriageActivities:
         ref = asked.ticket
         bind(ref, asked.trace)
         async with self._database.transaction(ref.tenant_id) as work:
-            rows, words = await work.batch(
+            rows, words, said, champions = await work.batch(
                 ledger.read_ticket(ref.tenant_id, ref.number),
                 ledger.first_words(ref.tenant_id, ref.number),
+                learning.field_settings(ref.tenant_id),
+                learning.champions(ref.tenant_id),
             )
         if not rows:
             return EffectResult(state="gone")
@@ -50,13 +75,17 @@ class TriageActivities:
         if ticket.triage != "pending" or ticket.category.is_over:
             return EffectResult(state=ticket.triage)
         body = words[0]["body_text"] if words else ""
+        settings = learning.read_settings(said)
         try:
-            verdict = await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._classifier.classify, ticket.subject, body
+            verdict, measures = await self._verdict(
+                ref.tenant_id, ticket, body, settings, champions
             )
         except Exception:  # tried again by the workflow; what it was is in its history
             OUTCOMES.labels("failed").inc()
             raise
+        applied = frozenset(
+            field for field, wanted in settings.items() if is_applied(wanted, measures.get(field))
+        )
         async with self._database.transaction(ref.tenant_id) as work:
             [outcome] = await self._tickets.handle(
                 work,
@@ -65,7 +94,7 @@ class TriageActivities:
                     Event(
                         key=f"triage/{ticket.id}/{verdict.model_version}",
                         actor=MODEL,
-                        payload=Triaged(verdict),
+                        payload=Triaged(verdict, applied),
                         cause={
                             **asked.trace,
                             "workflow": ref.workflow_id,
@@ -79,3 +108,62 @@ class TriageActivities:
         if outcome.applied:
             OUTCOMES.labels("unsure" if verdict.topic.abstained else "decided").inc()
         return EffectResult(state=outcome.ticket.triage)
+
+    async def _verdict(
+        self,
+        tenant_id: UUID,
+        ticket: Ticket,
+        body: str,
+        settings: Mapping[TriageField, FieldSettings],
+        champions: Sequence[Row],
+    ) -> tuple[Verdict, dict[TriageField, Measures]]:
+        """What each question's model says; measures of those that this desk has taught."""
+        loop = asyncio.get_running_loop()
+        shipped = await loop.run_in_executor(
+            self._executor, self._classifier.classify, ticket.subject, body
+        )
+        words = words_of(ticket.subject, body)
+        opinions: dict[str, Guess] = {
+            "topic": shipped.topic,
+            "priority": shipped.priority,
+            "sentiment": shipped.sentiment,
+        }
+        versions = [shipped.model_version]
+        measures: dict[TriageField, Measures] = {}
+        for row in sorted(champions, key=lambda one: str(one["field"])):
+            opinion = await self._own(tenant_id, row, words)
+            if opinion is not None:
+                field: TriageField = row["field"]
+                opinions[field] = opinion
+                versions.append(opinion.model_version)
+                measures[field] = Measures.model_validate(row["measures"])
+        for field, wanted in settings.items():
+            said = opinions.get(field)
+            if said is not None and wanted.labels is not None and said.label not in wanted.labels:
+                # The desk has labels of its own, and this is none of them.
+                opinions[field] = said.model_copy(update={"abstained": True})
+        verdict = shipped.model_copy(
+            update={
+                **opinions,
+                "model_version": "+".join(versions),
+                "input_sha256": hashlib.sha256(words.encode("utf-8", "replace")).hexdigest(),
+            }
+        )
+        return verdict, measures
+
+    async def _own(self, tenant_id: UUID, model: Row, words: str) -> Prediction | None:
+        """What a desk's own model says; None where its file cannot be used, which its row says."""
+        if self._kept is None:
+            return None
+        try:
+            found = await self._kept.model(
+                tenant_id, model["sha256"], version=f"{model['field']}-{model['version']}"
+            )
+        except ModelUnusable as unusable:
+            UNUSABLE.labels(model["field"]).inc()
+            logger.error("%s The model that ships answers in its place.", unusable)
+            await report_problem(self._database, tenant_id, model["id"], str(unusable))
+            return None
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, found.predict, words
+        )

@@ -25,14 +25,18 @@ from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 from domain.errors import Unavailable
 from domain.lifecycle import (
     BATCH,
+    MODELS,
     TICKETS,
     Attributes,
+    BacktestRef,
     BulkRef,
     Change,
     LinkRef,
     Shown,
+    SimulationRef,
     TicketInput,
     TicketRef,
+    TrainingRef,
 )
 
 if TYPE_CHECKING:
@@ -184,13 +188,34 @@ class TicketWorkflows:
         """The link is on its way. Raises TemporalDown."""
         await self._start("LinkWorkflow", link, summary=f"A link to set a password, {link.slug}")
 
-    async def _start(self, workflow: str, ref: BulkRef | LinkRef, *, summary: str) -> None:
+    async def start_simulation(self, job: SimulationRef) -> None:
+        """The simulation's workflow runs; one that runs is left alone. Raises TemporalDown."""
+        await self._start("SimulationWorkflow", job, summary=f"A draft tried in {job.slug}")
+
+    async def start_training(self, job: TrainingRef) -> None:
+        """The training's workflow runs; one that runs is left alone. Raises TemporalDown."""
+        summary = f"A model learns in {job.slug}"
+        await self._start("RetrainWorkflow", job, summary=summary, queue=MODELS)
+
+    async def start_backtest(self, job: BacktestRef) -> None:
+        """The backtest's workflow runs. Raises TemporalDown."""
+        summary = f"A model is asked about past tickets of {job.slug}"
+        await self._start("BacktestWorkflow", job, summary=summary, queue=MODELS)
+
+    async def _start(
+        self,
+        workflow: str,
+        ref: BulkRef | LinkRef | SimulationRef | TrainingRef | BacktestRef,
+        *,
+        summary: str,
+        queue: str = BATCH,
+    ) -> None:
         try:
             await self._client.start_workflow(
                 workflow,
                 ref,
                 id=ref.workflow_id,
-                task_queue=BATCH,
+                task_queue=queue,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary=summary,

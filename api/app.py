@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from redis.asyncio import Redis
 
 from adapters.limits import SharedCounter
@@ -14,23 +15,36 @@ from adapters.logs import configure_logging
 from adapters.search import SearchIndex
 from adapters.temporal import Facade
 from api import (
+    articles,
     attachments,
     audit,
     auth,
     bulk,
+    bursts,
+    canned,
     customers,
     document,
+    escalations,
     health,
+    holidays,
+    knowledge,
     notifications,
     pages,
     people,
+    policies,
     problems,
+    promises,
     public,
+    queues,
     search,
+    simulations,
     sla,
+    statements,
     tenants,
     tickets,
     tokens,
+    triage,
+    webhooks,
 )
 from api import settings as settings_
 from api.limits import Limits
@@ -59,8 +73,11 @@ def routers() -> list[APIRouter]:
         module.router
         for module in (
             # Looked through in this order at every request: the busiest first.
-            public, tickets, auth, tenants, people, tokens, audit,
+            public, tickets, auth, tenants, people, queues, tokens, audit,
             customers, settings_, sla, attachments, notifications, search, bulk,
+            promises, simulations, statements,
+            webhooks, policies, holidays, escalations,
+            knowledge, canned, articles, bursts, triage,
         )
     ]  # fmt: skip
 
@@ -99,7 +116,6 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         lifespan=lifespan,
         docs_url=None,  # api.pages serves it, from here instead of from a CDN
         redoc_url=None,
-        generate_unique_id_function=document.operation_id,
     )
     if resources is not None:
         app.state.resources = resources
@@ -108,12 +124,23 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
     app.add_middleware(BodyLimit)
     # Added last, so it is the outermost.
     app.add_middleware(Envelope, https=settings.public_url.startswith("https:"))
-    app.include_router(health.router)
-    app.include_router(pages.router)
-    for router in routers():
-        app.include_router(router)
+    for router in (*routers(), health.router, pages.router):
+        _take(app, router)
     document.complete(app)
     return app
+
+
+def _take(app: FastAPI, router: APIRouter) -> None:
+    """Adds a router's endpoints to the application itself.
+
+    `include_router` would keep them in a tree, and a request would be held against every route at
+    each level of it, twice.
+    """
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.router.routes.append(route)
+        else:
+            _take(app, route.original_router)  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager

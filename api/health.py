@@ -9,11 +9,12 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.deps import Served
+from api.document import operation_id
 from api.resources import Resources
 from api.shapes import Shape
 from domain.errors import Unavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], generate_unique_id_function=operation_id)
 
 PROBE_SECONDS = 2.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -16,6 +16,7 @@ from api.shapes import Page, Request, Shape, examples
 from api.versions import IfMatch, put_tag
 from domain.errors import Forbidden
 from domain.permissions import Permission, Principal, Role
+from domain.staffing import DEFAULT_RULES, RoutingRules, Strategy
 from services import audit, people
 from services.passwords import Purpose
 from services.tickets import Origin, clock
@@ -25,7 +26,6 @@ router = APIRouter(prefix="/api/v1", tags=["people"], route_class=Route)
 Viewer = Annotated[Principal, Depends(Allowed(Permission.PEOPLE_VIEW))]
 Manager = Annotated[Principal, Depends(Allowed(Permission.PEOPLE_MANAGE))]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Routing = Literal["manual", "round_robin"]
 
 
 class User(Shape):
@@ -80,7 +80,8 @@ class Member(Shape):
 class Team(Shape):
     id: UUID
     name: str
-    routing: Routing
+    routing: Strategy
+    rules: RoutingRules = Field(description="How it hands out its tickets, beyond that.")
     active: bool
     members: list[Member]
     created_at: datetime
@@ -90,14 +91,16 @@ class TeamRequest(Request):
     model_config = examples({"name": "Billing", "routing": "round_robin"})
 
     name: Name
-    routing: Routing = "manual"
+    routing: Strategy = "manual"
+    rules: RoutingRules = DEFAULT_RULES
 
 
 class TeamPatch(Request):
     model_config = examples({"name": "Billing and refunds"})
 
     name: Name | None = None
-    routing: Routing | None = None
+    routing: Strategy | None = None
+    rules: RoutingRules | None = None
     active: bool | None = None
 
 
@@ -217,8 +220,10 @@ async def list_teams(
 @router.post("/teams", status_code=201, summary="Make a team")
 async def create_team(body: TeamRequest, caller: Manager, work: Tx, origin: From) -> Team:
     now = clock()
-    team_id = await people.create_team(work, name=body.name, routing=body.routing, now=now)
-    await _team_audit(work, caller, origin, "team.created", team_id, body.model_dump())
+    team_id = await people.create_team(
+        work, name=body.name, routing=body.routing, rules=body.rules, now=now
+    )
+    await _team_audit(work, caller, origin, "team.created", team_id, body.model_dump(mode="json"))
     return Team.model_validate(await people.team(work, team_id))
 
 
@@ -242,7 +247,9 @@ async def patch_team(
     if expected:
         await people.hold_team(work, team_id)
         expected.check(Team.model_validate(await people.team(work, team_id)))
-    change = people.TeamChange(name=body.name, routing=body.routing, active=body.active)
+    change = people.TeamChange(
+        name=body.name, routing=body.routing, rules=body.rules, active=body.active
+    )
     changes = await people.change_team(work, team_id, change)
     if changes:
         await _team_audit(work, caller, origin, "team.changed", team_id, {"changes": changes})

@@ -31,6 +31,7 @@ from api.deps import (
     resources,
     sender,
 )
+from api.document import operation_id
 from api.problems import documented
 from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.permissions import Permission, Principal
@@ -120,6 +121,7 @@ class Route(APIRoute):
             options["openapi_extra"] = {
                 **(options.get("openapi_extra") or {}), "parameters": [_OFFERED]
             }  # fmt: skip
+        options["generate_unique_id_function"] = operation_id
         super().__init__(path, endpoint, **options)
 
     @property

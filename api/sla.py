@@ -1,6 +1,6 @@
 """What a tenant promises: calendars of open time, and policies by version."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,9 +13,11 @@ from api.editing import Editing, given, record
 from api.routing import Route
 from api.shapes import Request, Shape, examples
 from api.versions import put_tag
-from domain.calendars import Calendar, elapsed
+from domain.calendars import Calendar, Reason
+from domain.calendars import preview as days_ahead
 from domain.permissions import Permission, Principal
-from domain.sla import Metric, Policy, Step, Target
+from domain.sla import Metric, OwnClock, Policy, Reopening, Step, Target
+from domain.sla.conditions import Bounded
 from domain.states import Category, Priority
 from services import configuration
 from services.tickets import clock
@@ -68,13 +70,21 @@ class CalendarPatch(Request):
     active: bool | None = None
 
 
+class OpenWindow(Shape):
+    start: datetime
+    end: datetime
+
+
 class Day(Shape):
-    """One date of a calendar: how long it is open, and why it differs from its weekday."""
+    """One date of a calendar: when it is open, and why it differs from its weekday."""
 
     day: date
-    open_seconds: int
+    open_seconds: int = Field(description="A window past midnight counts for the date it begins.")
     holiday: bool
-    override: bool
+    override: bool = Field(description="It has hours of its own, or none.")
+    name: str | None = Field(description="The holiday's, where it has one.")
+    why_closed: str | None
+    windows: list[OpenWindow]
 
 
 class PolicyOut(Shape):
@@ -91,10 +101,15 @@ class PolicyOut(Shape):
 Targets = dict[Metric, dict[Priority, Target]]
 PauseIn = dict[Metric, frozenset[Category]]
 Steps = Annotated[list[Step], Field(max_length=configuration.MOST_STEPS)]
+PauseWhen = dict[Metric, Bounded]
+OwnClocks = Annotated[list[OwnClock], Field(max_length=20)]
 
 
 class PolicyIn(Request):
-    """Targets are open time of the calendar, as ISO 8601 durations or seconds."""
+    """Targets are open time of the calendar, as ISO 8601 durations or seconds, or business days.
+
+    It applies to tickets for which `conditions` hold, to all without any.
+    """
 
     model_config = examples(
         {
@@ -119,7 +134,44 @@ class PolicyIn(Request):
                     "action": {"kind": "raise_priority"},
                 },
             ],
-        }
+        },
+        {
+            "name": "Gold",
+            "calendar_id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+            "conditions": {
+                "any": [
+                    {"field": "tags", "op": "has", "value": "gold"},
+                    {"field": "priority", "op": "at_least", "value": "high"},
+                ]
+            },
+            "targets": {
+                "first_reply": {"normal": "PT30M", "high": "PT15M", "urgent": "PT15M"},
+                "resolution": {"normal": {"business_days": 2}},
+                "custom:parts": {"normal": "P3D"},
+            },
+            "pause_when": {"resolution": {"field": "tags", "op": "has", "value": "vendor"}},
+            "clocks": [
+                {
+                    "metric": "custom:parts",
+                    "starts": {"field": "tags", "op": "has", "value": "parts-ordered"},
+                    "stops": {"field": "tags", "op": "has_not", "value": "parts-ordered"},
+                }
+            ],
+            "reopening": {"resolution": "continue"},
+            "steps": [
+                {
+                    "id": "lead",
+                    "metric": "first_reply",
+                    "percent": 80,
+                    "tier": 2,
+                    "only_if": ["unassigned"],
+                    "quiet": {"start": "22:00", "end": "07:00"},
+                    "action": {"kind": "notify", "to": ["team_leads", "on_call"]},
+                    "also": [{"kind": "write_note", "text": "The team's lead was told."}],
+                }
+            ],
+            "active": False,
+        },
     )
 
     name: Name
@@ -127,6 +179,20 @@ class PolicyIn(Request):
     targets: Targets
     pause_in: PauseIn | None = None
     steps: Steps = Field(default_factory=list)
+    conditions: Bounded | None = None
+    pause_when: PauseWhen = Field(default_factory=dict)
+    clocks: OwnClocks = Field(default_factory=list)
+    reopening: dict[Metric, Reopening] = Field(default_factory=dict)
+    merge_inherits_start: bool = Field(
+        default=False,
+        description="A ticket that takes in an older one of the same requester counts from its"
+        " start.",
+    )
+    active: bool = Field(default=True, description="False: written down, and not yet in force.")
+
+    def terms(self) -> dict[str, object]:
+        """What it promises, as a policy is made of it."""
+        return self.model_dump(exclude_none=True, exclude={"name", "active"})
 
 
 class PolicyPatch(Request):
@@ -139,7 +205,20 @@ class PolicyPatch(Request):
     targets: Targets | None = None
     pause_in: PauseIn | None = None
     steps: Steps | None = None
+    conditions: Bounded | None = Field(default=None, description="Null: every ticket.")
+    pause_when: PauseWhen | None = None
+    clocks: OwnClocks | None = None
+    reopening: dict[Metric, Reopening] | None = None
+    merge_inherits_start: bool | None = None
     active: bool | None = None
+
+    def terms(self) -> dict[str, object]:
+        """What of its terms it names. Raises Invalid for a null where null means nothing."""
+        given(self, clears=PATCH_CLEARS)
+        return self.model_dump(exclude_unset=True, exclude={"name", "active"})
+
+
+PATCH_CLEARS = {"conditions"}
 
 
 class PolicyOrder(Request):
@@ -182,28 +261,19 @@ async def preview(
     """Every date from today on, in the calendar's own time zone."""
     row = await configuration.calendar(work, calendar_id)
     calendar = Calendar.model_validate(row["body"])
-    return days_of(calendar, clock(), months * 31)
-
-
-def days_of(calendar: Calendar, now: datetime, count: int) -> list[Day]:
-    """`count` dates from `now` on."""
-    zone = ZoneInfo(calendar.timezone)
-    today = now.astimezone(zone).date()
-
-    def midnight(day: date) -> datetime:
-        return datetime.combine(day, time(0), zone).astimezone(UTC)
-
-    days = [today + timedelta(days=n) for n in range(count)]
+    today = clock().astimezone(ZoneInfo(calendar.timezone)).date()
+    closed = calendar.closed
     return [
         Day(
-            day=day,
-            open_seconds=int(
-                elapsed(midnight(day), midnight(day + timedelta(days=1)), calendar).total_seconds()
-            ),
-            holiday=day in calendar.holidays,
-            override=day in calendar.overrides,
+            day=one.day,
+            open_seconds=int(one.open.total_seconds()),
+            holiday=one.day in closed,
+            override=one.reason is Reason.OVERRIDE,
+            name=one.name or None,
+            why_closed=one.why_closed,
+            windows=[OpenWindow(start=start, end=end) for start, end in one.windows],
         )
-        for day in days
+        for one in days_ahead(calendar, today, days=months * 31)
     ]
 
 
@@ -231,8 +301,9 @@ async def list_policies(caller: Viewer, work: Tx) -> list[PolicyOut]:
 
 @router.post("/policies", status_code=201, summary="Add a policy")
 async def create_policy(body: PolicyIn, caller: Manager, work: Tx, origin: From) -> PolicyOut:
-    terms = body.model_dump(exclude_none=True, exclude={"name"})
-    row = await configuration.create_policy(work, name=body.name, terms=terms, now=clock())
+    row = await configuration.create_policy(
+        work, name=body.name, terms=body.terms(), active=body.active, now=clock()
+    )
     await record(
         work, caller, origin, "policy.created", "policy", row["id"],
         {"name": body.name, "body": row["body"]},
@@ -263,10 +334,10 @@ async def change_policy(
     caller: Manager,
     edit: Editing,
 ) -> PolicyOut:
-    """Other terms make a new version. Open tickets are timed by it from their next event on."""
-    given(body, clears=set())
+    """Other terms make a new version. Open tickets are timed by it from their next event on, or
+    all together by `reassess`."""
+    terms = body.terms()
     await edit.unless_changed(PolicyOut, configuration.policy, policy_id)
-    terms = body.model_dump(exclude_unset=True, exclude={"name", "active"})
     row, changes = await configuration.change_policy(
         edit.work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
     )

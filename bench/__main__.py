@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from bench import acting, creating, engine, listing, memory, relaying, timing
+from bench import acting, creating, engine, listing, memory, relaying, simulating, timing
 from bench.figures import Figure
 from bench.place import Place, place
 
@@ -21,6 +21,7 @@ BENCHES: dict[str, Bench] = {
     "relay": relaying.run,
     "timer": timing.run,
     "memory": memory.run,
+    "simulate": simulating.run,
 }
 # Those that need no server.
 ALONE: dict[str, Callable[[], list[Figure]]] = {"engine": engine.run}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -22,7 +23,9 @@ user = typer.Typer(help="People who work in a tenant.", no_args_is_help=True)
 token = typer.Typer(help="API tokens and intake keys.", no_args_is_help=True)
 audit = typer.Typer(help="The audit log.", no_args_is_help=True)
 rebuild = typer.Typer(help="What can be made anew from Postgres.", no_args_is_help=True)
-sla = typer.Typer(help="Due times.", no_args_is_help=True)
+sla = typer.Typer(help="Promises: due times, recounts, what-if, statements.", no_args_is_help=True)
+statement = typer.Typer(help="Signed monthly statements.", no_args_is_help=True)
+sla.add_typer(statement, name="statement")
 triage = typer.Typer(help="What triage reaches on files of your own.", no_args_is_help=True)
 for name, group in (
     ("tenant", tenant),
@@ -304,6 +307,71 @@ def sla_due(
 
     with sentences():
         due(file)
+
+
+@sla.command("verify")
+def verify_sla(
+    slug: Annotated[str | None, typer.Option("--tenant", help="Only this one.")] = None,
+    most: Annotated[
+        int, typer.Option("--most", min=1, help="Stop after so many tickets that disagree.")
+    ] = 1,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Recount every cycle from its ticket's timeline, with code of its own. Exit code 1 at the
+    first that disagrees, naming ticket and cycle."""
+    from cli.sla import verify
+
+    verify(home, slug, most=most, as_json=as_json)
+
+
+@sla.command("simulate")
+def simulate_sla(
+    slug: Slug,
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help='JSON: {"policy": {"id", …}, "calendar": …}.'
+        ),
+    ] = None,
+    months: Annotated[int, typer.Option(min=1, max=36, help="The last so many.")] = 3,
+    zone: Annotated[str, typer.Option(help="Whose hours of the week.")] = "UTC",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Try a draft of a policy or calendar on the past. Nobody is told, no ticket changes."""
+    from cli.sla import simulate
+
+    simulate(home, slug, draft=draft, months=months, zone=zone, as_json=as_json)
+
+
+@statement.command("verify")
+def verify_statement(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="As signed.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Check signed statements; several of one customer are checked as a chain. Exit code 1 where
+    one was changed, forged, or does not follow the one before."""
+    from cli.sla import verify_statements
+
+    with sentences():
+        verify_statements(files, home, as_json=as_json)
+
+
+@statement.command("make")
+def make_statement(
+    slug: Slug,
+    subject: Annotated[UUID, typer.Argument(help="The customer's or organization's id.")],
+    month: Annotated[str, typer.Option(help="One that is over, as 2026-04.")],
+    kind: Annotated[str, typer.Option(help="organization or customer.")] = "organization",
+    out: Annotated[Path | None, typer.Option(help="Where to; a PDF where it is called so.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Sign a month of a customer or organization."""
+    from cli.sla import make_statement
+
+    make_statement(home, slug, kind=kind, subject=subject, month=month, out=out)
 
 
 @triage.command("evaluate")

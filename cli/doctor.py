@@ -1,6 +1,7 @@
 """An examination of a running desk: what is, and what to do about it."""
 
 import asyncio
+import hashlib
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from cli.place import api_url, relay_database, settings_of
 from domain.errors import Unavailable
 from domain.lifecycle import QUEUES, ticket_workflow_id
 from models.session import Database
-from services import relay
+from services import relay, training
 from settings import Settings
 from stack.desk import running
 from stack.home import Home
@@ -118,6 +119,8 @@ async def _examine(home: Home, settings: Settings) -> AsyncIterator[Finding]:
     async with relay_database(settings) as opened:
         try:
             async for finding in _relay(opened):
+                yield finding
+            async for finding in _models(opened, settings.home / "models" / "desks"):
                 yield finding
             if client is not None:
                 yield await _workflows(opened, client, young=young)
@@ -352,6 +355,40 @@ async def _relay(opened: Database) -> AsyncIterator[Finding]:
             yield Finding(name, "warning", text, "It may be catching up. Look again in a minute.")
         else:
             yield Finding(name, "ok", text if row["waiting"] else "nothing waits")
+
+
+async def _models(opened: Database, folder: Path) -> AsyncIterator[Finding]:
+    """What desks have taught: whether each file that answers is there, and is what was written."""
+    models = await training.champions_of_all(opened)
+    damaged = 0
+    for row in models:
+        problem = row["problem"]
+        if problem is None:
+            place = folder / row["tenant_id"].hex / row["sha256"][:2] / row["sha256"]
+            problem = await asyncio.to_thread(_damage, folder, place, row["sha256"])
+        if problem is not None:
+            damaged += 1
+            yield Finding(
+                f"model of {row['slug']}",
+                "warning",
+                f"{row['field']}-{row['version']}: {problem} The model that ships answers.",
+                "Roll it back or teach it anew: `/api/v1/triage/fields` and `/models`.",
+            )
+    if not damaged:
+        yield Finding("models", "ok", f"{len(models)} of desks' own answer, their files are whole")
+
+
+def _damage(folder: Path, place: Path, sha256: str) -> str | None:
+    if not folder.exists():
+        return None  # they are kept on another machine
+    try:
+        with place.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        return "its file is missing."
+    except OSError as error:
+        return f"its file cannot be read ({type(error).__name__})."
+    return None if whole else "its file is not the one that was written."
 
 
 async def _workflows(opened: Database, client: Client, *, young: bool) -> Finding:

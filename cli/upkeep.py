@@ -101,6 +101,7 @@ async def rebuild_workflows(home: Path, *, everything: bool, as_json: bool) -> N
     async with relay_database(settings) as opened:
         written = await retell_astray(opened, known, progress=lambda count: say(f"{count} tickets"))
         await relay.restart_bulk(opened)
+        await relay.restart_learning(opened)
     if as_json:
         answer({"tickets": written})
     else:

@@ -21,6 +21,7 @@ from pydantic import (
 from domain.calendars import Calendar
 from domain.errors import Invalid
 from domain.sla import Policy, Subject, Terms
+from domain.staffing import DEFAULT_RULES, Absence, LoadWeights, RoutingRules, Strategy
 from domain.states import Category, Scope
 
 
@@ -49,6 +50,9 @@ class DeskSettings(BaseModel):
     topic_teams: dict[str, UUID] = Field(
         default_factory=dict, description="Which team a ticket of a topic goes to."
     )
+    load_weights: LoadWeights = Field(
+        default=LoadWeights(), description="How much of an agent's capacity a ticket takes."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +75,20 @@ class Agent:
     handle: str
     role: str
     active: bool = True
+    capacity: int | None = None  # open tickets at once
+    absence: Absence | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
     id: UUID
     name: str
-    routing: Literal["manual", "round_robin"] = "manual"
+    routing: Strategy = "manual"
     members: tuple[UUID, ...] = ()  # ascending, active ones only
     leads: frozenset[UUID] = frozenset()
     active: bool = True
     on_call: tuple[UUID, ...] = ()  # whom to wake outside the hours, now
+    rules: RoutingRules = DEFAULT_RULES
 
 
 FieldKind = Literal[
@@ -195,6 +202,13 @@ class Desk:
                 a.id for a in self.agents.values() if a.active and a.role in ("supervisor", "admin")
             )
         )
+
+    def calendar(self, calendar_id: UUID | None) -> Calendar | None:
+        """A calendar as it is now; None where there is none, or it is not at hand."""
+        if calendar_id is None:
+            return None
+        version = max((v for id_, v in self.calendars if id_ == calendar_id), default=None)
+        return None if version is None else self.calendars[calendar_id, version]
 
     def terms(self, subject: Subject | None = None) -> Terms | None:
         """The promise in force for a ticket: the first policy whose conditions hold.

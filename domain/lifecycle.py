@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from domain.tickets.state import Ticket
 
 TICKETS, OUTBOUND, MODELS, BATCH = QUEUES = ("tickets", "outbound", "models", "batch")
+# Served by whoever serves MODELS, one at a time: a night's trainings leave room for triage.
+TRAINING = "models-training"
 
 
 class _Frozen(BaseModel):
@@ -161,6 +163,48 @@ class LinkRef(_Frozen):
     @property
     def workflow_id(self) -> str:
         return f"link/{self.slug}/{self.link_id}"
+
+
+class TrainingRef(_Frozen):
+    """One training of a desk's own model."""
+
+    tenant_id: UUID
+    slug: str
+    job_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"retrain/{self.slug}/{self.job_id}"
+
+
+class BacktestRef(_Frozen):
+    """One model asked about past tickets."""
+
+    tenant_id: UUID
+    slug: str
+    job_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"backtest/{self.slug}/{self.job_id}"
+
+
+class LearningResult(_Frozen):
+    """What became of a training or a backtest: its row's state. The sentence is in the row."""
+
+    state: str
+
+
+class SimulationRef(_Frozen):
+    """One draft tried on the past."""
+
+    tenant_id: UUID
+    slug: str
+    simulation_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"simulation/{self.slug}/{self.simulation_id}"
 
 
 class BulkProgress(_Frozen):

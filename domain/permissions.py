@@ -25,12 +25,19 @@ class Permission(StrEnum):
     CUSTOMERS_MANAGE = "customers.manage"
     PEOPLE_VIEW = "people.view"  # agents and teams
     PEOPLE_MANAGE = "people.manage"
+    ROUTING_MANAGE = "routing.manage"  # who takes tickets, how many, which
     SLA_VIEW = "sla.view"
     SLA_MANAGE = "sla.manage"
     SETTINGS_VIEW = "settings.view"
     SETTINGS_MANAGE = "settings.manage"
     TOKENS_MANAGE = "tokens.manage"  # one's own; intake keys need settings.manage
     AUDIT_VIEW = "audit.view"
+    KNOWLEDGE_VIEW = "knowledge.view"  # published articles, canned responses
+    KNOWLEDGE_WRITE = "knowledge.write"  # drafts, canned responses of one's teams
+    KNOWLEDGE_PUBLISH = "knowledge.publish"
+    BURSTS_MANAGE = "bursts.manage"
+    TRIAGE_VIEW = "triage.view"  # models, how they did, what they are listened to for
+    TRIAGE_MANAGE = "triage.manage"
     INTAKE = "intake"  # submit as a customer, nothing else
 
 
@@ -57,6 +64,7 @@ _READING = (
     Permission.PEOPLE_VIEW,
     Permission.SLA_VIEW,
     Permission.SETTINGS_VIEW,
+    Permission.KNOWLEDGE_VIEW,
 )
 
 GRANTS: dict[Role, dict[Permission, Scope]] = {
@@ -65,15 +73,22 @@ GRANTS: dict[Role, dict[Permission, Scope]] = {
         **dict.fromkeys(_TICKET_WORK, Scope.TENANT),
         **dict.fromkeys(_READING, Scope.TENANT),
         Permission.CUSTOMERS_MANAGE: Scope.TENANT,
+        Permission.ROUTING_MANAGE: Scope.TENANT,
         Permission.SLA_MANAGE: Scope.TENANT,
         Permission.AUDIT_VIEW: Scope.TENANT,
         Permission.TOKENS_MANAGE: Scope.TENANT,
+        Permission.KNOWLEDGE_WRITE: Scope.TENANT,
+        Permission.KNOWLEDGE_PUBLISH: Scope.TENANT,
+        Permission.BURSTS_MANAGE: Scope.TENANT,
+        Permission.TRIAGE_VIEW: Scope.TENANT,
+        Permission.TRIAGE_MANAGE: Scope.TENANT,
     },
     Role.AGENT: {
         **dict.fromkeys(_TICKET_WORK, Scope.TEAM),
         **dict.fromkeys(_READING, Scope.TENANT),
         Permission.CUSTOMERS_MANAGE: Scope.TENANT,
         Permission.TOKENS_MANAGE: Scope.TENANT,
+        Permission.KNOWLEDGE_WRITE: Scope.TENANT,
     },
     Role.VIEWER: {
         Permission.TICKETS_VIEW: Scope.TEAM,

@@ -90,15 +90,21 @@ class Prediction(Guess):
 
 
 class Verdict(BaseModel):
-    """What one model, named by its version, thinks of one message."""
+    """What the models think of one message. A `Prediction` says more than a bare `Guess`.
+
+    `model_version` names all of them together; each prediction names its own. There is one of the
+    team only where the desk has taught one.
+    """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
-    topic: Guess
-    priority: Guess
-    sentiment: Guess
+    topic: Prediction | Guess
+    priority: Prediction | Guess
+    sentiment: Prediction | Guess
     model_version: str
     language: Guess | None = None
+    team: Prediction | Guess | None = None
+    input_sha256: str | None = None  # of the words it is about
 
 
 def weigh(

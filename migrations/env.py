@@ -6,6 +6,9 @@ from sqlalchemy import create_engine, pool, text
 import models.accounts
 import models.customers
 import models.delivery
+import models.knowledge
+import models.learning
+import models.promises
 import models.sla
 import models.tickets  # noqa: F401
 from models.base import Base

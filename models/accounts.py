@@ -4,8 +4,8 @@ import uuid
 from datetime import datetime
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
-    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Text,
@@ -45,6 +45,21 @@ class User(Owned, Base):
         Index("uq_users_tenant_id_handle", "tenant_id", "handle", unique=True),
         CheckConstraint("email = lower(email)", name="email_lower"),
         CheckConstraint("role in ('admin', 'supervisor', 'agent', 'viewer')", name="role"),
+        CheckConstraint("presence in ('online', 'away')", name="presence"),
+        CheckConstraint("capacity >= 0", name="capacity"),
+        CheckConstraint("absent or (absent_from is null and absent_until is null)", name="absent"),
+        CheckConstraint("absent_until > absent_from", name="absence_ends"),
+        CheckConstraint("replacement_id <> id", name="replaced_by_another"),
+        ForeignKeyConstraint(
+            ["tenant_id", "replacement_id"],
+            ["users.tenant_id", "users.id"],
+            ondelete="SET NULL (replacement_id)",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "calendar_id"],
+            ["calendars.tenant_id", "calendars.id"],
+            ondelete="SET NULL (calendar_id)",
+        ),
     )
 
     email: Mapped[str] = mapped_column(Text)
@@ -56,16 +71,29 @@ class User(Owned, Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
+    # Whether they take tickets, how many at once, and which.
+    presence: Mapped[str] = mapped_column(Text, server_default="online")
+    absent: Mapped[bool] = mapped_column(server_default="false")
+    absent_from: Mapped[datetime | None]
+    absent_until: Mapped[datetime | None]
+    replacement_id: Mapped[uuid.UUID | None]
+    capacity: Mapped[int | None]  # open tickets at once; null: any number
+    skills: Mapped[Json] = mapped_column(server_default="{}")  # name -> level
+    calendar_id: Mapped[uuid.UUID | None]  # their working hours; null: always
+
 
 class Team(Owned, Base):
     __tablename__ = "teams"
     __table_args__ = (
         Index("uq_teams_tenant_id_name", "tenant_id", "name", unique=True),
-        CheckConstraint("routing in ('manual', 'round_robin')", name="routing"),
+        CheckConstraint(
+            "routing in ('manual', 'round_robin', 'least_loaded', 'skill_based')", name="routing"
+        ),
     )
 
     name: Mapped[str] = mapped_column(Text)
     routing: Mapped[str] = mapped_column(Text, server_default="manual")
+    rules: Mapped[Json] = mapped_column(server_default="{}")  # see domain.staffing.RoutingRules
     active: Mapped[bool] = mapped_column(server_default="true")
     created_at: Mapped[datetime]
 
@@ -86,6 +114,28 @@ class TeamMember(Base):
     team_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     user_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     lead: Mapped[bool] = mapped_column(server_default="false")
+    # Whom escalations of the team wake now; a switch, kept by those who lead.
+    on_call: Mapped[bool] = mapped_column(server_default="false")
+
+
+class RoutingTurn(Base):
+    """When routing gave an agent something last: by the order of giving, which no clock disturbs.
+
+    Written under the lock that routing holds on the agent. A row of its own, because nobody else
+    who changes a user should wait for a ticket, nor a ticket for them.
+    """
+
+    __tablename__ = "routing_turns"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+    )
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    turn: Mapped[int] = mapped_column(BigInteger)
+    given_at: Mapped[datetime]
 
 
 class LoginSession(Owned, Base):
@@ -192,6 +242,7 @@ class AuditEntry(Owned, Base):
         CheckConstraint("(position is null) = (hash is null)", name="sealed"),
     )
 
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)  # no reference: see `Outbox`
     at: Mapped[datetime]
     actor_kind: Mapped[str] = mapped_column(Text)
     actor_id: Mapped[uuid.UUID | None]
@@ -212,9 +263,7 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
 
-    tenant_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
-    )
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)  # no reference: see `Outbox`
     caller: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     fingerprint: Mapped[bytes]

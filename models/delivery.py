@@ -6,7 +6,6 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -24,18 +23,22 @@ class Outbox(Base):
     """A committed fact that one destination has not been told yet.
 
     A row per destination rather than a number per destination: rows commit out of the order of
-    their ids, so a cursor over ids would skip some.
+    their ids, so a cursor over ids would skip some. No reference to the tenant: every action writes
+    here, and each check would lock the tenant's one row beside all others that do.
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_due", "destination", "available_at", "id"),
-        CheckConstraint("destination in ('workflows', 'index', 'live')", name="destination"),
+        # `routing` is told teams instead of tickets: whose queue may move.
+        CheckConstraint(
+            "destination in ('workflows', 'index', 'live', 'routing')", name="destination"
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     destination: Mapped[str] = mapped_column(Text)
-    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
+    tenant_id: Mapped[uuid.UUID]
     ticket_id: Mapped[uuid.UUID]
     number: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(Text)
@@ -63,6 +66,18 @@ class Delivery(Owned, Base):
             "ticket_id",
             postgresql_where=text("state in ('queued', 'sending')"),
         ),
+        Index(
+            "ix_deliveries_webhook",
+            "tenant_id",
+            "webhook_id",
+            "id",
+            postgresql_where=text("webhook_id is not null"),
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "webhook_id"],
+            ["webhooks.tenant_id", "webhooks.id"],
+            ondelete="SET NULL (webhook_id)",
+        ),
         CheckConstraint("kind in ('mail', 'webhook', 'push')", name="kind"),
         CheckConstraint(
             "state in ('queued', 'sending', 'sent', 'failed', 'bounced', 'unknown', 'cancelled')",
@@ -81,6 +96,28 @@ class Delivery(Owned, Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    webhook_id: Mapped[uuid.UUID | None]
+    # What a webhook is told: fixed with the row, so that every attempt says the same.
+    payload: Mapped[Json | None]
+    response_status: Mapped[int | None]
+    response: Mapped[str | None] = mapped_column(Text)  # the beginning of it
+    replay_of: Mapped[uuid.UUID | None]
+
+
+class Webhook(Owned, Base):
+    """Where a tenant wants to be told. Its secret is worked out from `generation`, and not kept."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("uq_webhooks_tenant_id_name", "tenant_id", "name", unique=True),)
+
+    name: Mapped[str] = mapped_column(Text)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    active: Mapped[bool] = mapped_column(server_default="true")
+    generation: Mapped[int] = mapped_column(server_default="1")
+    rotated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 class BulkJob(Owned, Base):

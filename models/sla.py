@@ -70,6 +70,25 @@ class PolicyVersion(Base):
     created_at: Mapped[datetime]
 
 
+class PolicyDraft(Base):
+    """What a policy might promise next: tried, discussed, and not in force."""
+
+    __tablename__ = "policy_drafts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "policy_id"],
+            ["policies.tenant_id", "policies.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    policy_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    body: Mapped[Json]
+    updated_by: Mapped[uuid.UUID | None]
+    updated_at: Mapped[datetime]
+
+
 class Clock(Base):
     """One cycle of one promise on one ticket."""
 

@@ -97,6 +97,13 @@ class Ticket(Owned, Base):
         CheckConstraint("char_length(subject) between 1 and 500", name="subject_length"),
         Index("ix_tickets_updated", "tenant_id", text("updated_at desc"), text("id desc")),
         Index("ix_tickets_created", "tenant_id", text("created_at desc"), text("id desc")),
+        # The queue of those whom somebody asked to help.
+        Index(
+            "ix_tickets_escalated",
+            "tenant_id",
+            "id",
+            postgresql_where=text("escalation is not null"),
+        ),
         # Work queues: what is active, by its next due time; whatever has one, in any case.
         Index(
             "ix_tickets_due",
@@ -129,6 +136,29 @@ class Ticket(Owned, Base):
             "id",
         ),
         Index("ix_tickets_subject", text("to_tsvector('simple', subject)"), postgresql_using="gin"),
+        # What routing asks of everybody: how many open tickets of which kind they have.
+        Index(
+            "ix_tickets_load",
+            "tenant_id",
+            "assignee_id",
+            "priority",
+            "channel",
+            postgresql_where=text(
+                "category in ('new', 'open') and snoozed is null and assignee_id is not null"
+            ),
+        ),
+        # The queue of a team: what nobody has.
+        Index(
+            "ix_tickets_waiting",
+            "tenant_id",
+            "team_id",
+            "next_due_at",
+            "id",
+            postgresql_where=text(
+                "category in ('new', 'open') and snoozed is null and assignee_id is null"
+                " and team_id is not null"
+            ),
+        ),
         Index("ix_tickets_assignee", "tenant_id", "assignee_id", text("updated_at desc")),
         Index("ix_tickets_team", "tenant_id", "team_id", text("updated_at desc")),
         Index("ix_tickets_requester", "tenant_id", "requester_id", text("created_at desc")),

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -13,19 +13,21 @@ from domain.desk import Desk
 from domain.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from domain.permissions import Permission, Principal
 from domain.states import Priority, TicketType
-from domain.tickets import Changed, Event, Undone
+from domain.tickets import Changed, Event, Retimed, Undone
 from models import ledger
 from models.base import new_id
 from models.session import Database, Row, Work
 from services import audit
 from services.auth import load_principal
-from services.tickets import Origin, Step, Tickets
+from services.tickets import Origin, Outcome, Step, Tickets
 from services.views import TicketFilter, Views
 
 logger = logging.getLogger(__name__)
 
 MOST = 1000
 CHUNK = 20
+# Timing anew is one thing done to a ticket, and many of them have to be: an open desk's worth.
+RETIMING_CHUNK = 200
 
 
 class BulkNotFound(NotFound):
@@ -37,9 +39,20 @@ class BulkNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkChange:
-    """What is to be changed, as it is stored with the job. Only what is in `values` is touched."""
+    """What is to be changed, as it is stored with the job. Only what is in `values` is touched.
+
+    `retimed` names the policies that tickets are timed anew for, where that is the job.
+    """
 
     values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def retimes(self) -> bool:
+        return "retimed" in self.values
+
+    def payload(self) -> Changed | Retimed:
+        """What happens to each ticket."""
+        return Retimed() if self.retimes else self.changed()
 
     def changed(self) -> Changed:
         given = dict(self.values)
@@ -77,6 +90,8 @@ class BulkChange:
     @property
     def permissions(self) -> tuple[Permission, ...]:
         """What the same change to one ticket would need, and the right to change many."""
+        if self.retimes:
+            return (Permission.SLA_MANAGE,)
         asked = set(self.values) - {"reason"}
         needed = [Permission.TICKETS_BULK]
         if asked & {"team_id", "assignee_id"}:
@@ -124,6 +139,59 @@ async def queue(
             )
     if not chosen:
         raise Invalid("No ticket is meant.", fields={"/numbers": "is empty"})
+    return await _put(
+        work,
+        caller=caller,
+        change=change,
+        items=("select n from unnest(%s::bigint[]) n", (chosen,)),
+        origin=origin,
+        now=now,
+    )
+
+
+async def retime(
+    work: Work,
+    policy_ids: Sequence[uuid.UUID],
+    *,
+    caller: Principal,
+    origin: Origin,
+    now: datetime,
+) -> Row:
+    """A job that times every active ticket anew that may be promised something else by now.
+
+    That are all but those timed by the present version of one of these policies: their conditions
+    may hold for others than before. A ticket that is promised the same is `unchanged`. Closed and
+    resolved ones are left alone; who reopens one times it anew.
+    """
+    for permission in BulkChange(values={"retimed": ()}).permissions:
+        caller.require(permission)
+    concerned: tuple[str, tuple[object, ...]] = (
+        "select t.number as n from tickets t where t.tenant_id = %s"
+        " and t.category in ('new', 'open', 'pending', 'on_hold') and not exists (select from"
+        " policies p where p.tenant_id = t.tenant_id and p.id = any(%s) and p.active"
+        " and p.id = t.policy_id and p.version = t.policy_version)",
+        (work.tenant_id, list(policy_ids)),
+    )
+    return await _put(
+        work,
+        caller=caller,
+        change=BulkChange(values={"retimed": [str(one) for one in policy_ids]}),
+        items=concerned,
+        origin=origin,
+        now=now,
+    )
+
+
+async def _put(
+    work: Work,
+    *,
+    caller: Principal,
+    change: BulkChange,
+    items: tuple[str, tuple[object, ...]],
+    origin: Origin,
+    now: datetime,
+) -> Row:
+    """The job's rows; `items` is a query that gives the number of each ticket as `n`."""
     job_id = new_id()
     tenant = work.tenant_id
     await work.batch(
@@ -137,17 +205,24 @@ async def queue(
                 Jsonb(dict(change.values)),
                 sorted(p.value for p in caller.grants),
                 Jsonb(origin.cause),
-                len(chosen),
+                0,
                 now,
             ),
         ),
         (
             "insert into bulk_items (tenant_id, job_id, number, state)"
-            " select %s, %s, n, 'queued' from unnest(%s::bigint[]) n",
-            (tenant, job_id, chosen),
+            f" select %s, %s, i.n, 'queued' from ({items[0]}) i",
+            (tenant, job_id, *items[1]),
+        ),
+        # Of a query, what it found when it was asked for the last time.
+        (
+            "update bulk_jobs set total = (select count(*) from bulk_items"
+            " where tenant_id = %s and job_id = %s) where tenant_id = %s and id = %s",
+            (tenant, job_id, tenant, job_id),
         ),
         _outbox(tenant, job_id),
     )
+    made = await job(work, job_id, caller)
     await audit.record(
         work,
         caller=caller,
@@ -155,11 +230,11 @@ async def queue(
         action="bulk.queued",
         target_kind="bulk_job",
         target_id=job_id,
-        data={"total": len(chosen), "change": dict(change.values)},
+        data={"total": made["total"], "change": dict(change.values)},
         now=now,
     )
     work.wake_relay()
-    return await job(work, job_id, caller)
+    return made
 
 
 async def job(work: Work, job_id: uuid.UUID, caller: Principal) -> Row:
@@ -225,6 +300,8 @@ async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Orig
     """Each ticket the job changed gets its earlier values back, if nobody changed them since."""
     await _locked(work, job_id)
     row = await job(work, job_id, caller)
+    if BulkChange(values=row["action"]).retimes:
+        raise Conflict("Timing anew is undone by putting the policy back and timing anew again.")
     if row["state"] not in ("finished", "cancelled"):
         raise Conflict(f"The job is {row['state']}. It can be undone once it has ended.")
     if not row["counts"].get("done"):
@@ -262,7 +339,14 @@ class BulkRunner:
         self._database = database
         self._tickets = tickets
 
-    async def chunk(self, tenant_id: uuid.UUID, job_id: uuid.UUID, *, now: datetime) -> Progress:
+    async def chunk(
+        self,
+        tenant_id: uuid.UUID,
+        job_id: uuid.UUID,
+        *,
+        now: datetime,
+        alive: Callable[[], None] = lambda: None,
+    ) -> Progress:
         """Works through the next tickets, each in its own transaction; how the job stands then."""
         async with self._database.transaction(tenant_id) as work:
             row = await work.row(
@@ -278,7 +362,12 @@ class BulkRunner:
             todo = await work.rows(
                 "select number, seq, before from bulk_items where tenant_id = :tenant"
                 " and job_id = :id and state = :state order by number limit :limit",
-                {"tenant": tenant_id, "id": job_id, "state": doing, "limit": CHUNK},
+                {
+                    "tenant": tenant_id,
+                    "id": job_id,
+                    "state": doing,
+                    "limit": RETIMING_CHUNK if BulkChange(values=row["action"]).retimes else CHUNK,
+                },
             )
             if not todo:
                 state = "undone" if row["state"] == "undoing" else "finished"
@@ -294,6 +383,7 @@ class BulkRunner:
                     {"tenant": tenant_id, "id": job_id},
                 )
         for item in todo:
+            alive()
             if doing == "done":
                 await self._undo(tenant_id, job_id, item, row)
             else:
@@ -323,7 +413,7 @@ class BulkRunner:
                         Event(
                             key=f"bulk/{job_id}/{number}",
                             actor=caller.actor,
-                            payload=change.changed(),
+                            payload=change.payload(),
                             cause={**job_row["request"], "bulk": str(job_id)},
                         ),
                         change.permissions,
@@ -332,7 +422,12 @@ class BulkRunner:
                     origin=_from(job_row),
                 )
                 own = [e for e in outcome.entries if e.key == f"bulk/{job_id}/{number}"]
-                if own:
+                if own and change.retimes:
+                    code, detail = _retimed(outcome)
+                    await _settle(
+                        work, job_id, number, "done", seq=own[0].seq, code=code, detail=detail
+                    )
+                elif own:
                     before = {name: values[0] for name, values in own[0].changes.items()}
                     await _settle(work, job_id, number, "done", seq=own[0].seq, before=before)
                 else:
@@ -387,6 +482,16 @@ class BulkRunner:
             code, detail = _why(error)
             async with self._database.transaction(tenant_id) as work:
                 await _settle(work, job_id, number, "kept", code=code, detail=detail)
+
+
+def _retimed(outcome: Outcome) -> tuple[str | None, str]:
+    """What timing anew brought to a ticket: whether it is late because of it, and its next due."""
+    broken = [
+        str(entry.data["metric"]) for entry in outcome.entries if entry.type == "sla_breached"
+    ]
+    due = outcome.ticket.next_due_at
+    then = f"Next due {due.isoformat(timespec='seconds')}." if due else "Nothing is due."
+    return ("breached", f"Late now: {', '.join(broken)}. {then}") if broken else (None, then)
 
 
 async def _asker(work: Work, job_row: Row) -> Principal:

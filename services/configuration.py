@@ -374,13 +374,13 @@ async def policy(work: Work, policy_id: uuid.UUID) -> Row:
 
 
 async def create_policy(
-    work: Work, *, name: str, terms: Mapping[str, object], now: datetime
+    work: Work, *, name: str, terms: Mapping[str, object], now: datetime, active: bool = True
 ) -> Row:
     """A new policy behind the others. `terms` are a policy's, without id and versions."""
     await hold(work)
     known = await policies(work)
     _refuse_name(name, known, None)
-    made = await _policy(work, new_id(), 1, name, terms)
+    made = await checked_policy(work, new_id(), 1, name, terms)
     await _insert(
         work,
         "policies",
@@ -389,7 +389,7 @@ async def create_policy(
             "name": name,
             "position": max((row["position"] for row in known), default=-1) + 1,
             "version": 1,
-            "active": True,
+            "active": active,
             "created_at": now,
         },
     )
@@ -417,8 +417,8 @@ async def change_policy(
         changes["name"] = [before["name"], called]
     if active is not None and active != before["active"]:
         changes["active"] = [before["active"], active]
-    wanted = {**_terms_of(before["body"]), **(terms or {})}
-    next_version = await _policy(work, policy_id, before["version"] + 1, called, wanted)
+    wanted = {**terms_of(before["body"]), **(terms or {})}
+    next_version = await checked_policy(work, policy_id, before["version"] + 1, called, wanted)
     now_in_force = Policy.model_validate(before["body"])
     if next_version.model_copy(update={"version": now_in_force.version}) != now_in_force:
         if terms:
@@ -458,12 +458,13 @@ async def order_policies(work: Work, ids: Sequence[uuid.UUID]) -> Changes:
     return {} if list(ids) == before else {"order": [before, list(ids)]}
 
 
-def _terms_of(body: Mapping[str, object]) -> dict[str, object]:
+def terms_of(body: Mapping[str, object]) -> dict[str, object]:
+    """What a policy's body says beside what it is called and which version it is."""
     mine = ("id", "version", "name", "calendar_version")
     return {name: value for name, value in body.items() if name not in mine}
 
 
-async def _policy(
+async def checked_policy(
     work: Work, policy_id: uuid.UUID, version: int, name: str, terms: Mapping[str, object]
 ) -> Policy:
     """The policy those terms make, checked against the desk. Raises Invalid."""
@@ -492,17 +493,27 @@ async def _policy(
                 for fault in error.errors()
             },
         ) from error
-    await _check_people(work, made)
+    await _check_named(work, made)
     return made
 
 
-async def _check_people(work: Work, made: Policy) -> None:
+async def _check_named(work: Work, made: Policy) -> None:
+    """Whom and what steps and clocks name is here, and can be done. Raises Invalid."""
     rows = await work.rows(
         "select id, 'team' as kind from teams where tenant_id = :tenant and active"
-        " union all select id, 'user' from users where tenant_id = :tenant and active",
+        " union all select id, 'user' from users where tenant_id = :tenant and active"
+        " union all select id, 'webhook' from webhooks where tenant_id = :tenant and active",
         {"tenant": work.tenant_id},
     )
-    known = {kind: {r["id"] for r in rows if r["kind"] == kind} for kind in ("team", "user")}
+    known: dict[str, set[uuid.UUID]] = {"team": set(), "user": set(), "webhook": set()}
+    for row in rows:
+        known[row["kind"]].add(row["id"])
+    for place, clock in enumerate(made.clocks):
+        if not set(clock.teams) <= known["team"]:
+            raise Invalid(
+                "A clock names a team that is not here.",
+                fields={f"/clocks/{place}/teams": "names no active team"},
+            )
     for place, step in enumerate(made.steps):
         actions = [("action", step.action)]
         actions += [(f"also/{n}", action) for n, action in enumerate(step.also)]
@@ -512,6 +523,13 @@ async def _check_people(work: Work, made: Policy) -> None:
                 named += [("team", action.team_id), ("user", action.assignee_id)]
             elif action.kind == "notify":
                 named += [("user", to) for to in action.to if isinstance(to, uuid.UUID)]
+            elif action.kind == "call_webhook":
+                named.append(("webhook", action.webhook_id))
+            elif action.kind == "start_workflow":
+                raise Invalid(
+                    "Steps start no workflows on this desk. Call a webhook instead.",
+                    fields={f"/steps/{place}/{where}": "is not offered here"},
+                )
             for kind, id_ in named:
                 if id_ is not None and id_ not in known[kind]:
                     raise Invalid(

@@ -11,7 +11,16 @@ from redis.exceptions import RedisError
 
 from adapters.search import SearchDown
 from adapters.temporal import TemporalDown, TicketWorkflows
-from domain.lifecycle import BulkRef, Change, LinkRef, TicketRef, attributes_of
+from domain.lifecycle import (
+    BacktestRef,
+    BulkRef,
+    Change,
+    LinkRef,
+    SimulationRef,
+    TicketRef,
+    TrainingRef,
+    attributes_of,
+)
 from models import ledger
 from models.session import Database
 from services import retelling
@@ -66,6 +75,29 @@ class WorkflowsDestination:
                         await self._workflows.start_link(
                             LinkRef(
                                 tenant_id=fact.tenant_id, slug=fact.slug, link_id=fact.ticket_id
+                            )
+                        )
+                        return
+                    if fact.kind == "simulation":
+                        await self._workflows.start_simulation(
+                            SimulationRef(
+                                tenant_id=fact.tenant_id,
+                                slug=fact.slug,
+                                simulation_id=fact.ticket_id,
+                            )
+                        )
+                        return
+                    if fact.kind == "retrain":
+                        await self._workflows.start_training(
+                            TrainingRef(
+                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
+                            )
+                        )
+                        return
+                    if fact.kind == "backtest":
+                        await self._workflows.start_backtest(
+                            BacktestRef(
+                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
                             )
                         )
                         return

@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from domain.errors import Conflict, Invalid, TicketNotFound
 from domain.permissions import Permission, Principal, check
-from domain.states import ActorKind, Category, Channel
+from domain.states import ActorKind, Category, Channel, Visibility
 from domain.tickets import (
     Absorbed,
     Actor,
@@ -49,6 +50,13 @@ async def merge(
     if source == target:
         raise Invalid("A ticket cannot be merged into itself.", fields={"/into": "is this ticket"})
     ids = await _ids(work, source, target)
+    [rows, [around]] = await work.batch(
+        ledger.read_numbers(work.tenant_id, (source, target)),
+        ledger.config_version(work.tenant_id),
+    )
+    inherits = await _inherited(
+        tickets, work, source, [ledger.to_ticket(row) for row in rows], around["config_version"]
+    )
     cause = origin.cause if origin else {}
     first, second = await tickets.handle(
         work,
@@ -68,7 +76,7 @@ async def merge(
             Event(
                 key=f"{key}/absorbed",
                 actor=caller.actor,
-                payload=Absorbed(ids[source], source),
+                payload=Absorbed(ids[source], source, inherits),
                 cause=cause,
             ),
             Permission.TICKETS_MERGE,
@@ -77,6 +85,19 @@ async def merge(
         origin=origin,
     )
     return Merging(first, second)
+
+
+async def _inherited(
+    tickets: Tickets, work: Work, source: int, both: Sequence[Ticket], version: int
+) -> datetime | None:
+    """Since when the target's clocks count, where its policy lets them take over the source's
+    start: for one and the same requester, and where that is earlier."""
+    [other] = [ticket for ticket in both if ticket.number == source]
+    [into] = [ticket for ticket in both if ticket.number != source]
+    if other.requester_id != into.requester_id or other.created_at >= into.created_at:
+        return None
+    terms = await tickets.terms_of(work, into, version)
+    return other.created_at if terms and terms.policy.merge_inherits_start else None
 
 
 async def unmerge(
@@ -162,15 +183,19 @@ async def split(
     caller: Principal,
     origin: Origin | None = None,
     seen: int | None = None,
+    from_message: bool = False,
 ) -> Splitting:
     """The chosen messages become a new ticket of the same requester, linked both ways.
 
-    It counts from now. A customer's message among them makes it a customer's request.
+    A customer's message among them makes it a customer's request; a first reply is owed only where
+    nobody has answered since the last of them. Its clocks count from now, or `from_message` from
+    the first of them.
     """
     source = await _locked(work, number)
     check(caller, Permission.TICKETS_MERGE, source)
     chosen = await work.rows(
-        "select id, author_kind from messages where tenant_id = :tenant and ticket_id = :ticket",
+        "select id, author_kind, visibility, created_at from messages"
+        " where tenant_id = :tenant and ticket_id = :ticket",
         {"tenant": work.tenant_id, "ticket": source.id},
     )
     wanted = set(message_ids)
@@ -185,7 +210,16 @@ async def split(
             "A ticket keeps at least one message. To move everything, merge it.",
             fields={"/message_ids": "names every message"},
         )
-    asked = any(row["author_kind"] == "customer" for row in chosen if row["id"] in wanted)
+    said = [
+        row["created_at"]
+        for row in chosen
+        if row["id"] in wanted and row["author_kind"] == "customer"
+    ]
+    answers = [
+        row["created_at"]
+        for row in chosen
+        if row["author_kind"] == "user" and row["visibility"] == Visibility.PUBLIC
+    ]
     created = await tickets.create(
         work,
         TicketRequest(
@@ -201,8 +235,10 @@ async def split(
             fields=source.fields,
             language=source.language,
             actor=caller.actor,
-            opened_by=Actor(ActorKind.CUSTOMER, source.requester_id) if asked else None,
+            opened_by=Actor(ActorKind.CUSTOMER, source.requester_id) if said else None,
             split_from=source.id,
+            clocks_from=min(said) if from_message and said else None,
+            answered=bool(said) and any(at >= max(said) for at in answers),
         ),
         caller=caller,
         origin=origin,

@@ -5,17 +5,19 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from psycopg.types.json import Jsonb
 from sqlalchemy.dialects import postgresql
 
 from domain.desk import DeskSettings
 from domain.errors import Conflict, Invalid, NotFound
 from domain.permissions import Principal, Role
+from domain.staffing import RoutingRules, Strategy
 from models.accounts import Team, TeamMember, User
 from models.base import new_id
 from models.session import Database, Row, Work
-from services import audit, departures, desks
+from services import audit, departures, desks, staffing
 from services.auth import end_sessions_of, hash_password
 from services.departures import release
 from services.tenants import NewTenant, create_tenant
@@ -73,7 +75,8 @@ class TeamChange:
     """New values; None leaves as it is."""
 
     name: str | None = None
-    routing: Literal["manual", "round_robin"] | None = None
+    routing: Strategy | None = None
+    rules: RoutingRules | None = None
     active: bool | None = None
 
 
@@ -289,6 +292,8 @@ async def change_user(
         await end_sessions_of(work, user_id, reason="deactivated", now=now)
         await departures.record(work, user_id, None, origin=origin, now=now)
     await desks.changed(work)
+    if "active" in changes or "role" in changes:
+        await staffing.queues_may_move(work, "user_changed", user_id=user_id)
     await audit.record(
         work,
         caller=caller,
@@ -306,7 +311,7 @@ async def change_user(
 
 
 _TEAM = (
-    "select t.id, t.name, t.routing, t.active, t.created_at,"
+    "select t.id, t.name, t.routing, t.rules, t.active, t.created_at,"
     " coalesce((select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'lead', m.lead)"
     " order by m.user_id) from team_members m where m.tenant_id = t.tenant_id"
     " and m.team_id = t.id), '[]') as members from teams t where t.tenant_id = :tenant"
@@ -330,7 +335,9 @@ async def team(work: Work, team_id: uuid.UUID) -> Row:
     return found
 
 
-async def create_team(work: Work, *, name: str, routing: str, now: datetime) -> uuid.UUID:
+async def create_team(
+    work: Work, *, name: str, routing: str, now: datetime, rules: RoutingRules | None = None
+) -> uuid.UUID:
     """A new team without members. Raises TeamNameTaken."""
     team_id = new_id()
     made = await work.row(
@@ -340,6 +347,7 @@ async def create_team(work: Work, *, name: str, routing: str, now: datetime) -> 
             id=team_id,
             name=name,
             routing=routing,
+            rules=rules.model_dump(mode="json") if rules else {},
             active=True,
             created_at=now,
         )
@@ -355,7 +363,8 @@ async def create_team(work: Work, *, name: str, routing: str, now: datetime) -> 
 async def hold_team(work: Work, team_id: uuid.UUID) -> Row:
     """The team's own row: nobody else changes it until the commit. Raises TeamNotFound."""
     found = await work.row(
-        "select name, routing, active from teams where tenant_id = :tenant and id = :id for update",
+        "select name, routing, rules, active from teams"
+        " where tenant_id = :tenant and id = :id for update",
         {"tenant": work.tenant_id, "id": team_id},
     )
     if found is None:
@@ -369,6 +378,7 @@ async def change_team(work: Work, team_id: uuid.UUID, change: TeamChange) -> dic
     new = {
         "name": change.name if change.name is not None else was["name"],
         "routing": change.routing if change.routing is not None else was["routing"],
+        "rules": was["rules"] if change.rules is None else change.rules.model_dump(mode="json"),
         "active": change.active if change.active is not None else was["active"],
     }
     changes: dict[str, object] = {k: [was[k], new[k]] for k in new if was[k] != new[k]}
@@ -381,11 +391,12 @@ async def change_team(work: Work, team_id: uuid.UUID, change: TeamChange) -> dic
             raise TeamNameTaken(str(new["name"]))
     if changes:
         await work.execute(
-            "update teams set name = :name, routing = :routing, active = :active"
+            "update teams set name = :name, routing = :routing, rules = :rules, active = :active"
             " where tenant_id = :tenant and id = :id",
-            {**new, "tenant": work.tenant_id, "id": team_id},
+            {**new, "rules": Jsonb(new["rules"]), "tenant": work.tenant_id, "id": team_id},
         )
         await desks.changed(work)
+        await staffing.queues_may_move(work, "team_changed", team_id=team_id)
     return changes
 
 
@@ -416,6 +427,7 @@ async def put_member(work: Work, team_id: uuid.UUID, user_id: uuid.UUID, *, lead
     if changed is None:
         return False
     await desks.changed(work)
+    await staffing.queues_may_move(work, "member_set", team_id=team_id)
     return True
 
 

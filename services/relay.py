@@ -140,7 +140,7 @@ class Relay:
                 (
                     "select o.id, o.tenant_id, t.slug, o.ticket_id, o.number, o.kind, o.seq,"
                     " o.actor_id, o.trace, o.attempts from outbox o"
-                    " join tenants t on t.id = o.tenant_id"
+                    " left join tenants t on t.id = o.tenant_id"
                     " where o.destination = %s and o.available_at <= now()"
                     " order by o.available_at, o.id limit %s for update of o skip locked",
                     (destination.name, BATCH),
@@ -148,10 +148,13 @@ class Relay:
             )
             if not rows:
                 return 0
-            facts = _coalesced(rows)
-            if destination.locks_tickets:
-                await _lock_in_order(work, facts)
-            failed = await self._told(facts)
+            # Of a tenant that is gone there is nothing to tell, nor anybody to tell it to.
+            facts = _coalesced([row for row in rows if row["slug"] is not None])
+            failed: dict[UUID, str] = {}
+            if facts:
+                if destination.locks_tickets:
+                    await _lock_in_order(work, facts)
+                failed = await self._told(facts)
             await self._forget(work, rows, failed)
         TOLD.labels(destination.name).inc(len(rows))
         if failed:
@@ -254,8 +257,10 @@ async def lag(database: Database) -> list[Row]:
             "  filter (where o.error is not null and o.available_at <= now()))[1],"
             " (array_agg(o.error order by o.available_at desc)"
             "  filter (where o.error is not null))[1]) as error"
-            " from unnest(array['workflows', 'index', 'live']) d(destination)"
+            " from unnest(array['workflows', 'index', 'live', 'routing']) d(destination)"
+            # A queue that is to be looked at once somebody is back is not late before that.
             " left join outbox o on o.destination = d.destination"
+            "  and (o.destination <> 'routing' or o.attempts > 0 or o.available_at <= now())"
             " group by d.destination order by d.destination"
         )
 
@@ -295,6 +300,35 @@ async def restart_bulk(database: Database) -> int:
             "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
             " available_at) select 'workflows', tenant_id, id, 0, 'bulk', 0, now(), now()"
             " from bulk_jobs where state in ('queued', 'running', 'undoing') returning id"
+        )
+        if rows:
+            work.wake_relay()
+    return len(rows)
+
+
+async def restart_simulations(database: Database) -> int:
+    """Tells Temporal again of every simulation that has not ended; how many. Running ones go on."""
+    async with database.transaction(None) as work:
+        rows = await work.rows(
+            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+            " available_at) select 'workflows', tenant_id, id, 0, 'simulation', 0, now(), now()"
+            " from simulations where state in ('queued', 'running') returning id"
+        )
+        if rows:
+            work.wake_relay()
+    return len(rows)
+
+
+async def restart_learning(database: Database) -> int:
+    """Tells Temporal again of every training and backtest that has not ended; how many."""
+    async with database.transaction(None) as work:
+        rows = await work.rows(
+            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+            " available_at) select 'workflows', tenant_id, id, 0, kind, 0, now(), now() from"
+            " (select tenant_id, id, 'retrain' as kind from triage_models"
+            "  where state in ('queued', 'training') union all"
+            "  select tenant_id, id, 'backtest' from triage_backtests"
+            "  where state in ('queued', 'running')) jobs returning id"
         )
         if rows:
             work.wake_relay()

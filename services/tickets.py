@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from domain.desk import Desk
 from domain.errors import ChangedMeanwhile, Conflict, Invalid, TicketNotFound
 from domain.permissions import Permission, Principal, check
-from domain.sla import Clock
+from domain.sla import Clock, Terms
 from domain.states import ActorKind, Category, Channel, Priority, TicketType, Visibility
 from domain.tickets import (
     Actor,
+    AgentReplied,
     Changed,
     CustomerReplied,
     Decision,
@@ -24,10 +25,12 @@ from domain.tickets import (
     decide,
     open_ticket,
 )
+from domain.tickets.replay import Recorded, facts_of
 from models import ledger
 from models.base import new_id
 from models.session import Statement, Work
-from services.desks import Desks
+from services import routing, webhooks
+from services.desks import Desks, LoadedDesk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Outcome:
     applied: bool = True
     clocks: tuple[Clock, ...] = ()
     decision: Decision | None = None
+    calls: tuple[uuid.UUID, ...] = ()  # deliveries to webhooks that were queued with it
 
 
 def clock() -> datetime:
@@ -93,14 +97,18 @@ class Tickets:
 
         `now` is the workflow's clock; requests leave it out and get the time after the locks.
         An event whose key was seen before changes nothing and answers with the ticket as it is.
+        A third is made where a promise is new to an old ticket: its past has to be read.
         """
         tenant = work.tenant_id
         numbers = sorted({s.number for s in steps})
-        rows, clock_rows, [around], watching = await work.batch(
+        known = self._desks.known(tenant)
+        payloads = [(s.number, s.event.payload) for s in steps]
+        rows, clock_rows, [around], watching, *standing = await work.batch(
             ledger.lock_tickets(tenant, numbers),
             ledger.clocks_of(tenant, numbers),
             ledger.surroundings(tenant, numbers, (s.event.key for s in steps)),
             ledger.watchers_of(tenant, numbers),
+            *routing.at_events(known, payloads),
         )
         moment = now or self._now()
         tickets = {row["number"]: ledger.to_ticket(row) for row in rows}
@@ -114,6 +122,13 @@ class Tickets:
         if moved is not None:
             return await self.handle(work, *moved, caller=caller, origin=origin, now=now)
         desk = await self._desks.get(work, around["config_version"])
+        desk = await self._desks.knowing(
+            work, desk, ((t.policy_id, t.policy_version) for t in tickets.values())
+        )
+        asking = routing.at_events(desk, payloads)
+        if asking and (known is None or known.config_version != desk.config_version):
+            standing = await work.batch(*asking)
+        roster = routing.to_roster(standing[0]) if standing else None
         clocks: dict[uuid.UUID, tuple[Clock, ...]] = {t.id: () for t in tickets.values()}
         for row in clock_rows:
             clocks[row["ticket_id"]] += (ledger.to_clock(row),)
@@ -121,32 +136,49 @@ class Tickets:
         addresses = {uuid.UUID(id_): mail for id_, mail in around["mails"].items() if mail}
         statements: list[Statement] = []
         outcomes: list[Outcome] = []
-        for step in steps:
-            ticket = tickets[step.number]
+        for asked in steps:
+            ticket = tickets[asked.number]
+            step = _as_requester(asked, desk, addresses.get(ticket.id))
             if step.event.key in seen:
                 outcomes.append(Outcome(ticket, applied=False, clocks=clocks[ticket.id]))
                 continue
             wished = _wished(step.event)
             if wished is not None:
                 await self._refuse_stale(work, ticket, step, wished)
+            watchers = frozenset(
+                row["user_id"] for row in watching if row["ticket_id"] == ticket.id
+            )
             decision = decide(
                 ticket,
                 clocks[ticket.id],
                 step.event,
                 desk,
                 now=moment,
-                watchers=frozenset(
-                    row["user_id"] for row in watching if row["ticket_id"] == ticket.id
-                ),
+                watchers=watchers,
+                roster=roster,
             )
+            if decision.wants_past:
+                earlier = [o for o in outcomes if o.ticket.id == ticket.id]
+                decision = decide(
+                    ticket,
+                    clocks[ticket.id],
+                    step.event,
+                    desk,
+                    now=moment,
+                    watchers=watchers,
+                    roster=roster,
+                    past=facts_of(await _timeline(work, ticket, earlier)),
+                )
             if wished is None:
                 await self._refuse_stale(work, ticket, step, _decided(decision))
             if decision.follow_up:
                 assert isinstance(step.event.payload, CustomerReplied)
-                statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
-                await work.batch(*statements)
+                wrote, _ = self._write(desk, ticket, decision, step, caller, origin, addresses)
+                await work.batch(*statements, *wrote)
                 return [await self._follow_up(work, decision.ticket, step, moment)]
-            statements += self._write(desk, ticket, decision, step, caller, origin, addresses)
+            wrote, calls = self._write(desk, ticket, decision, step, caller, origin, addresses)
+            statements += wrote
+            roster = routing.after(roster, decision)
             tickets[step.number] = decision.ticket
             clocks[ticket.id] = decision.clocks
             outcomes.append(
@@ -156,6 +188,7 @@ class Tickets:
                     bool(decision.entries),
                     decision.clocks,
                     decision,
+                    calls,
                 )
             )
         if statements:
@@ -183,11 +216,16 @@ class Tickets:
         else:
             host = who.value.rpartition("@")[2] if who.kind == "email" else ""
             known = ledger.creation(tenant, new.key, kind=who.kind, value=who.value, domain=host)
-        [[row]] = await work.batch(known)
+        at_hand = self._desks.known(tenant)
+        wish = {"team_id": new.team_id, "assignee_id": new.assignee_id}
+        [row], *standing = await work.batch(known, *routing.at_creation(at_hand, **wish))
         if row["applied"] is not None:
             return Outcome(await self._by_id(work, row["applied"]), applied=False)
         moment = now or self._now()
         desk = await self._desks.get(work, row["config_version"])
+        asking = routing.at_creation(desk, **wish)
+        if asking and (at_hand is None or at_hand.config_version != desk.config_version):
+            standing = await work.batch(*asking)
         if row["customer_id"] is not None:
             customer_id: uuid.UUID = row["customer_id"]
             organization_id = row["customer_organization"]
@@ -243,10 +281,13 @@ class Tickets:
                 occurred_at=new.occurred_at,
                 follows_up=new.follows_up,
                 split_from=new.split_from,
-                opened_by=new.opened_by,
+                clocks_from=new.clocks_from,
+                answered=new.answered,
+                opened_by=new.opened_by or _own_request(desk, caller, who, customer_id),
             ),
             desk,
             now=moment,
+            roster=routing.to_roster(standing[0]) if standing else None,
         )
         address = {decision.ticket.id: who.value} if who is not None and who.kind == "email" else {}
         audit = (
@@ -254,26 +295,33 @@ class Tickets:
             if caller is not None
             else []
         )
-        work.defer(
-            *self._rows(desk, decision, moment=moment, addresses=address, fresh=True, beside=audit)
+        wrote, calls = self._rows(
+            desk, decision, moment=moment, addresses=address, fresh=True, beside=audit
         )
+        work.defer(*wrote)
         work.wake_relay()
-        return Outcome(decision.ticket, decision.entries, True, decision.clocks, decision)
+        return Outcome(decision.ticket, decision.entries, True, decision.clocks, decision, calls)
+
+    async def terms_of(self, work: Work, ticket: Ticket, version: int) -> Terms | None:
+        """What a ticket is timed by, at that version of the tenant's configuration or newer."""
+        desk = await self._desks.get(work, version)
+        desk = await self._desks.knowing(work, desk, [(ticket.policy_id, ticket.policy_version)])
+        return desk.terms_of(ticket.policy_id, ticket.policy_version)
 
     # Parts.
 
     def _write(
         self,
-        desk: Desk,
+        desk: LoadedDesk,
         before: Ticket,
         decision: Decision,
         step: Step,
         caller: Principal | None,
         origin: Origin | None,
         addresses: Mapping[uuid.UUID, str],
-    ) -> list[Statement]:
+    ) -> "Written":
         if not decision.entries:
-            return []
+            return [], ()
         moment = decision.ticket.updated_at
         own = next((e for e in decision.entries if e.key == step.event.key), None)
         audit = (
@@ -294,7 +342,7 @@ class Tickets:
 
     def _rows(
         self,
-        desk: Desk,
+        desk: LoadedDesk,
         decision: Decision,
         *,
         moment: datetime,
@@ -304,7 +352,7 @@ class Tickets:
         fresh: bool = False,
         beside: Sequence[Statement] = (),
         told: Sequence[str] = ledger.DESTINATIONS,
-    ) -> list[Statement]:
+    ) -> "Written":
         """What a decision writes: as one statement all that is new, then what depends on order."""
         tenant, ticket = desk.tenant_id, decision.ticket
         written: list[Statement] = [*beside]
@@ -331,6 +379,9 @@ class Tickets:
                 )
                 for message_id in decision.mails
             ]
+        written += routing.written(desk, before, decision)
+        calls = list(webhooks.told(desk, decision, at=moment))
+        written += [statement for _, statement in calls]
         written.append(
             ledger.insert_outbox(
                 tenant,
@@ -352,7 +403,8 @@ class Tickets:
         after += ledger.write_watchers(
             tenant, ticket.id, watch=decision.watch, unwatch=decision.unwatch, at=moment
         )
-        return [ledger.at_once(written), *after]
+        queued = tuple(delivery_id for delivery_id, _ in calls if delivery_id is not None)
+        return [ledger.at_once(written), *after], queued
 
     @staticmethod
     def _audit(
@@ -515,7 +567,49 @@ class TicketRequest:
     on_behalf: bool = False
     follows_up: uuid.UUID | None = None
     split_from: uuid.UUID | None = None
+    clocks_from: datetime | None = None
+    answered: bool = False
     opened_by: Actor | None = None
+
+
+# What is to be written, and the calls to webhooks among it.
+Written = tuple[list[Statement], tuple[uuid.UUID, ...]]
+
+
+def _as_requester(step: Step, desk: Desk, requester: str | None) -> Step:
+    """An agent who is the requester of the ticket, by their address, is a customer on it."""
+    reply, actor = step.event.payload, step.event.actor
+    if not isinstance(reply, AgentReplied) or actor.kind is not ActorKind.USER:
+        return step
+    agent = desk.agents.get(actor.id) if actor.id else None
+    if agent is None or requester is None or agent.email.casefold() != requester.casefold():
+        return step
+    return replace(step, event=replace(step.event, payload=replace(reply, as_requester=True)))
+
+
+def _own_request(
+    desk: Desk, caller: Principal | None, who: "Requester | None", customer_id: uuid.UUID
+) -> Actor | None:
+    """Likewise, what agents ask for themselves is a customer's request."""
+    agent = desk.agents.get(caller.id) if caller is not None and caller.id else None
+    if agent is None or who is None or who.kind != "email":
+        return None
+    same = agent.email.casefold() == who.value.casefold()
+    return Actor(ActorKind.CUSTOMER, customer_id) if same else None
+
+
+async def _timeline(work: Work, ticket: Ticket, earlier: Sequence[Outcome]) -> list[Recorded]:
+    """All that happened to a ticket, with what this very transaction has decided and not sent."""
+    [rows] = await work.batch(ledger.timeline_of(work.tenant_id, ticket.id))
+    known = [Recorded(**row) for row in rows]
+    return known + [
+        Recorded(
+            entry.seq, entry.type, entry.actor.kind.value, entry.changes, entry.data,
+            entry.occurred_at,
+        )
+        for outcome in earlier
+        for entry in outcome.entries
+    ]  # fmt: skip
 
 
 def _each(permission: Permission | tuple[Permission, ...]) -> tuple[Permission, ...]:

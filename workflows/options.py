@@ -57,6 +57,18 @@ CHUNK = ActivityOptions(
     ),
 )
 
+# A training or a backtest: a minute for most desks, an hour for the largest. It says every second
+# that it is alive, and begins again where its worker died.
+LEARNING = ActivityOptions(
+    start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=5),
+        maximum_interval=timedelta(minutes=5),
+        maximum_attempts=6,
+    ),
+)
+
 TENANT = SearchAttributeKey.for_keyword("HoldfastTenant")
 NUMBER = SearchAttributeKey.for_int("TicketNumber")
 STATUS = SearchAttributeKey.for_keyword("TicketStatus")

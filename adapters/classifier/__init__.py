@@ -17,7 +17,7 @@ from adapters.classifier.files import ModelDamaged, read
 from adapters.classifier.learning import Unteachable, learn
 from adapters.classifier.model import Head, Model, TextModel
 from domain.languages import language_of
-from domain.triage import Verdict, weigh, words_of
+from domain.triage import LEAST_KNOWN_SHARE, STRANGE, Guess, Prediction, Verdict, weigh, words_of
 
 __all__ = [
     "Classifier",
@@ -71,17 +71,19 @@ class Classifier:
 
     def classify(self, subject: str, body: str) -> Verdict:
         """What the message is about, how pressing and in what mood; any text is welcome."""
-        return self.classify_many([(subject, body)])[0]
+        [verdict] = self._verdicts([words_of(subject, body)], why=True)
+        return verdict
 
     def classify_many(self, messages: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """A verdict for each (subject, body), in order; the same as one by one, and quicker."""
+        """A verdict for each (subject, body), in order; as one by one, but quicker and without
+        the words that decided."""
         verdicts: list[Verdict] = []
         for start in range(0, len(messages), _AT_ONCE):
             words = [words_of(*message) for message in messages[start : start + _AT_ONCE]]
-            verdicts.extend(self._verdicts(words))
+            verdicts.extend(self._verdicts(words, why=False))
         return verdicts
 
-    def _verdicts(self, words: Sequence[str]) -> Iterator[Verdict]:
+    def _verdicts(self, words: Sequence[str], *, why: bool) -> Iterator[Verdict]:
         texts, reader = [folded(each) for each in words], self._text_model.reader
         rows = reader.rows(texts)
         answers = [self._text_model.answers(rows, head) for head in self.heads]
@@ -89,14 +91,26 @@ class Classifier:
             language = language_of(words[number])
             is_foreign = not language.abstained and language.label not in _TAUGHT
             known_share = 0.0 if is_foreign else reader.known_share(text)
-            guesses = {
-                head.name: weigh(
+            guesses: dict[str, Guess] = {}
+            for head, answer in zip(self.heads, answers, strict=True):
+                guess = weigh(
                     dict(zip(head.labels, answer.shares[number].tolist(), strict=True)),
                     threshold=head.measures.threshold,
                     known_share=known_share,
                 )
-                for head, answer in zip(self.heads, answers, strict=True)
-            }
+                label = head.labels.index(guess.label)
+                guesses[head.name] = Prediction(
+                    **dict(guess),
+                    words=self._text_model.deciding_words(text, rows[number], head, label)
+                    if why
+                    else (),
+                    # What it was not taught to read is stranger to it than any score can say.
+                    strangeness=max(STRANGE, 1 - known_share)
+                    if known_share < LEAST_KNOWN_SHARE
+                    else min(STRANGE, float(answer.strangeness[number])),
+                    out_of_scope=known_share < LEAST_KNOWN_SHARE,
+                    model_version=self.version,
+                )
             yield Verdict(
                 topic=guesses["topic"],
                 priority=guesses["priority"],

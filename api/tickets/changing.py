@@ -31,7 +31,9 @@ from domain.tickets import (
     KEEP,
     Changed,
     Escalated,
+    HandedBack,
 )
+from services.timing import before_escalation
 
 router = APIRouter(prefix="/api/v1/tickets", tags=["tickets"], route_class=Route)
 
@@ -105,6 +107,12 @@ class EscalateIn(Request):
     reason: Reason
     team_id: UUID | None = None
     assignee_id: UUID | None = None
+
+
+class HandBackIn(Request):
+    model_config = examples({"reason": "The line is up again; the rest is routine."})
+
+    reason: Reason
 
 
 @router.patch("/{number}", summary="Change properties")
@@ -200,4 +208,15 @@ async def escalate(
     number: Number, body: EscalateIn, caller: Escalator, work: Tx, act: Act, response: Response
 ) -> TicketOut:
     payload = Escalated(body.reason, team_id=body.team_id, assignee_id=body.assignee_id)
+    return await act.act(work, caller, number, payload, Permission.TICKETS_ESCALATE, response)
+
+
+@router.post("/{number}/hand-back", summary="End an escalation")
+async def hand_back(
+    number: Number, body: HandBackIn, caller: Escalator, work: Tx, act: Act, response: Response
+) -> TicketOut:
+    """Team and agent from before the escalation have the ticket again; an agent who has left the
+    team since does not. 409 where nothing is escalated."""
+    team_id, assignee_id = await before_escalation(work, number)
+    payload = HandedBack(body.reason, team_id=team_id, assignee_id=assignee_id)
     return await act.act(work, caller, number, payload, Permission.TICKETS_ESCALATE, response)

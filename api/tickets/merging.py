@@ -41,6 +41,10 @@ class SplitRequest(Request):
 
     message_ids: list[UUID] = Field(min_length=1, max_length=500)
     subject: str | None = Field(default=None, min_length=1, max_length=500)
+    from_message: bool = Field(
+        default=False,
+        description="Its clocks count from the customer's first message in it, not from now.",
+    )
 
 
 class Split(Shape):
@@ -93,6 +97,7 @@ async def split_ticket(
     result = await merging.split(
         served.tickets, work, number=number, message_ids=asked.message_ids,
         subject=asked.subject, key=key, caller=caller, origin=origin, seen=seen,
+        from_message=asked.from_message,
     )  # fmt: skip
     desk = await served.desks.current(work)
     response.headers["ETag"] = f'"{result.source.ticket.seq}"'

@@ -223,6 +223,15 @@ class EventOut(Shape):
     recorded_at: datetime
 
 
+class DueOverrideOut(Shape):
+    """A deadline that a person has set, and why."""
+
+    due_at: datetime
+    by: UUID | None
+    reason: str
+    set_at: datetime
+
+
 class ClockOut(Shape):
     """One cycle of one promise."""
 
@@ -237,23 +246,53 @@ class ClockOut(Shape):
     breached: bool
     policy_id: UUID | None
     policy_version: int | None
+    calendar_id: UUID | None
+    calendar_version: int | None
+    target_seconds: int | None = Field(description="What is promised, as open time.")
+    target_days: int | None = Field(description="Likewise in business days, where it was.")
+    planned_because: str | None = Field(description="What moved the deadline last.")
+    caused_by: str | None = Field(description="The change that broke the promise, if one did.")
+    cancelled_because: str | None
+    team_id: UUID | None = Field(description="Responsible now, or when it was broken.")
+    assignee_id: UUID | None
+    due_override: DueOverrideOut | None
+    acknowledged_until: datetime | None
+    detected_at: datetime | None = Field(description="When the breach was noticed.")
 
     @classmethod
     def of(cls, clock: Clock, *, now: datetime) -> Self:
+        return cls(**cls.values_of(clock, now=now))
+
+    @staticmethod
+    def values_of(clock: Clock, *, now: datetime) -> dict[str, Any]:
+        """What it shows, by name."""
         overdue = clock.is_running and clock.due_at is not None and clock.due_at < now
-        return cls(
-            metric=clock.metric.value,
-            cycle=clock.cycle,
-            outcome=clock.outcome.value,
-            started_at=clock.started_at,
-            due_at=clock.due_at,
-            paused_since=clock.paused_since,
-            stopped_at=clock.stopped_at,
-            breached_at=clock.breached_at,
-            breached=clock.breached_at is not None or overdue,
-            policy_id=clock.policy_id,
-            policy_version=clock.policy_version,
-        )
+        override = clock.due_override
+        return {
+            "metric": clock.metric.value,
+            "cycle": clock.cycle,
+            "outcome": clock.outcome.value,
+            "started_at": clock.started_at,
+            "due_at": clock.due_at,
+            "paused_since": clock.paused_since,
+            "stopped_at": clock.stopped_at,
+            "breached_at": clock.breached_at,
+            "breached": clock.breached_at is not None or overdue,
+            "policy_id": clock.policy_id,
+            "policy_version": clock.policy_version,
+            "calendar_id": clock.calendar_id,
+            "calendar_version": clock.calendar_version,
+            "target_seconds": None if clock.target is None else int(clock.target.total_seconds()),
+            "target_days": clock.target_days,
+            "planned_because": clock.planned_because,
+            "caused_by": clock.caused_by,
+            "cancelled_because": clock.cancelled_because,
+            "team_id": clock.team_id,
+            "assignee_id": clock.assignee_id,
+            "due_override": None if override is None else DueOverrideOut.model_validate(override),
+            "acknowledged_until": clock.acknowledged.until if clock.acknowledged else None,
+            "detected_at": clock.detected_at,
+        }
 
 
 class RelationOut(Shape):

@@ -138,6 +138,10 @@ class CustomerMessageIn(Spoken):
 
     channel: Channel = Channel.PHONE
     occurred_at: Instant | None = None
+    automatic: bool = Field(
+        default=False,
+        description="A machine answered for them (away, a bounce): kept, and nothing follows.",
+    )
 
 
 @router.post("", status_code=201, summary="Create a ticket")
@@ -235,7 +239,7 @@ async def customer_message(
         work,
         caller,
         number,
-        CustomerReplied(message, customer_id, body.channel),
+        CustomerReplied(message, customer_id, body.channel, automatic=body.automatic),
         Permission.TICKETS_REPLY,
         response,
         actor=Actor(ActorKind.CUSTOMER, customer_id),

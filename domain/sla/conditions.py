@@ -18,6 +18,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -163,8 +164,26 @@ def _bounded(condition: "AllOf | AnyOf | Not | Test") -> "AllOf | AnyOf | Not | 
     return condition
 
 
+# As documents describe it: one level, because programs that are made from a document, or try one
+# out, lose themselves in what contains itself.
+_DESCRIBED = {
+    "title": "Condition",
+    "description": "`{all: […]}`, `{any: […]}` or `{not: …}` around conditions, or a test of one"
+    " field: `{field, op, value}`.",
+    "type": "object",
+    "properties": {
+        "all": {"type": "array", "items": {"type": "object"}, "maxItems": MOST_TESTS},
+        "any": {"type": "array", "items": {"type": "object"}, "maxItems": MOST_TESTS},
+        "not": {"type": "object"},
+        "field": {"type": "string", "minLength": 1, "maxLength": 100},
+        "op": {"type": "string", "enum": [op.value for op in Op]},
+        "value": {},
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+}
 # What a policy holds: a condition of bounded size.
-Bounded = Annotated[Condition, AfterValidator(_bounded)]
+Bounded = Annotated[Condition, AfterValidator(_bounded), WithJsonSchema(_DESCRIBED)]
 
 for _model in (AllOf, AnyOf, Not):
     _model.model_rebuild()

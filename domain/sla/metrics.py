@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler
 
 from domain.states import Category
 
@@ -43,6 +46,21 @@ class Metric(StrEnum):
         if len(cls._value2member_map_) < _MOST_NAMES:
             cls._value2member_map_[value] = made
         return made
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """As documents describe it: names that ship, and names of one's own."""
+        said = handler(schema)
+        described = handler.resolve_ref_schema(said)
+        described.pop("enum", None)
+        names = "|".join((*(metric.value for metric in _SHIPPED), "total_resolution"))
+        described["pattern"] = f"^(?:{names}|{_OWN.pattern})$"
+        return said
+
+
+_SHIPPED = tuple(Metric)
 
 
 class Outcome(StrEnum):

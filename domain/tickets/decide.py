@@ -18,7 +18,7 @@ from domain.errors import (
     TicketClosed,
     TicketMerged,
 )
-from domain.routing import route
+from domain.routing import Roster
 from domain.states import (
     ActorKind,
     Category,
@@ -30,7 +30,7 @@ from domain.states import (
 )
 from domain.tickets.decision import Decision, MessageMove, RelationChange
 from domain.tickets.draft import Draft
-from domain.tickets.escalation import carry_out, timed
+from domain.tickets.escalation import carry_out, handed_back, timed
 from domain.tickets.events import (
     Absorbed,
     Acknowledged,
@@ -41,12 +41,15 @@ from domain.tickets.events import (
     DueSet,
     Escalated,
     Event,
+    HandedBack,
     Keep,
+    Labelled,
     Linked,
     MergedInto,
     MessagesSplitOff,
     NewMessage,
     NoteAdded,
+    Offered,
     Released,
     ReminderSet,
     Retimed,
@@ -60,8 +63,10 @@ from domain.tickets.events import (
     Watched,
     Woken,
 )
+from domain.tickets.handing import hand_out, pass_on
 from domain.tickets.shapes import clean_fields, clean_subject, clean_tags
 from domain.tickets.state import SYSTEM, Actor, Ticket
+from domain.tickets.triaging import labelled, triaged
 
 # What reopens when the customer writes again; a new ticket stays new until somebody works on it.
 REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.RESOLVED})
@@ -110,7 +115,9 @@ class NewTicket:
     opened_by: Actor | None = None
 
 
-def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
+def open_ticket(
+    new: NewTicket, desk: Desk, *, now: datetime, roster: Roster | None = None
+) -> Decision:
     """The first rows of a ticket: its creation, its first message, its clocks, its deadline."""
     created = min(now, new.occurred_at or now)
     start = desk.status_for(Category.NEW)
@@ -135,6 +142,7 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
         triage="pending" if desk.settings.triage else "off",
     )
     draft = Draft(blank, (), event, desk, created)
+    draft.roster = roster
     draft.set("type", new.type)
     draft.set("priority", new.priority)
     draft.set("tags", clean_tags(new.tags))
@@ -147,8 +155,15 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
     if new.status is not None:
         draft.go(new.status, actor=new.actor)
     if new.message is not None:
-        draft.say(new.message, visibility=new.visibility, channel=new.channel, author=new.actor)
-        if new.actor.kind is ActorKind.USER and new.visibility is Visibility.PUBLIC:
+        asks = opener.kind is ActorKind.CUSTOMER  # whoever typed it
+        draft.say(
+            new.message,
+            visibility=new.visibility,
+            channel=new.channel,
+            author=new.actor,
+            as_customer=True if asks else None,
+        )
+        if new.actor.kind is ActorKind.USER and not asks and new.visibility is Visibility.PUBLIC:
             draft.mails.append(new.message.id)
     for kind, other in (
         (RelationKind.FOLLOW_UP, new.follows_up),
@@ -183,7 +198,7 @@ def open_ticket(new: NewTicket, desk: Desk, *, now: datetime) -> Decision:
         since=new.clocks_from,
     )
     if not desk.settings.triage:
-        _route(draft)  # else once the model has said what it is about
+        hand_out(draft)  # else once the model has said what it is about
     draft.heard_at = now
     _settle(draft, until=now)
     return draft.decision()
@@ -213,17 +228,20 @@ def decide(
     *,
     now: datetime,
     watchers: frozenset[UUID] = frozenset(),
+    roster: Roster | None = None,
     past: Sequence[sla.Fact] | None = None,
 ) -> Decision:
     """What `event` does to `ticket`. A time before the ticket's last event is raised to it.
 
-    `past` is all that the clocks were told until now; see `Decision.wants_past`.
+    `roster` says how those stand who may be given it, where somebody has looked. `past` is all
+    that the clocks were told until now; see `Decision.wants_past`.
     """
     now = max(now, ticket.updated_at)
     happened = min(event.occurred_at or now, now)
     draft = Draft(ticket, clocks, event, desk, ticket.updated_at, past)
     draft.heard_at = now
     draft.watchers = watchers
+    draft.roster = roster
     # What was due before this happened comes first, even when its timer is late.
     _settle(draft, until=max(happened, ticket.updated_at))
     if draft.category.is_over and not _takes(draft, event, desk):
@@ -252,6 +270,8 @@ def _apply(draft: Draft, event: Event) -> None:
             _changed(draft, event.payload)
         case Escalated():
             _escalated(draft, event.payload)
+        case HandedBack():
+            handed_back(draft, event.payload)
         case Snoozed() | Woken() | ReminderSet():
             _postponed(draft, event.payload)
         case Linked() | Unlinked():
@@ -271,12 +291,18 @@ def _apply(draft: Draft, event: Event) -> None:
         case AgentLeft(user_id):
             if draft.assignee_id == user_id:
                 draft.set("assignee_id", None)
+                draft.undecided("assignee_id")  # whoever chose them did not choose nobody
                 draft.record("assignee_left", data={"user_id": user_id})
                 draft.observe()
+        case Offered():
+            hand_out(draft)
         case TimeAdvanced():
             pass  # all there was to do is settled
         case Triaged():
-            _triaged(draft, event.payload)
+            triaged(draft, event.payload)
+            hand_out(draft)
+        case Labelled():
+            labelled(draft, event.payload)
         case Undone(before):
             _restore(draft, before)
             if draft.changed:
@@ -292,7 +318,7 @@ def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
     """Whether a finished ticket takes the event; raises where somebody should be told why not."""
     payload = event.payload
     match payload:
-        case TimeAdvanced() | Triaged() | AgentLeft() | Retimed():
+        case TimeAdvanced() | Triaged() | AgentLeft() | Retimed() | Offered():
             return False
         case Linked() | Unlinked() | Watched() | Unwatched() | Released():
             return True
@@ -305,6 +331,8 @@ def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
         case _ if ticket.category is Category.MERGED:
             raise TicketMerged(ticket.was.number)
         case CustomerReplied():
+            return True
+        case Labelled(team_id=None):
             return True
         case Changed():
             asked = _asked(payload)
@@ -341,6 +369,7 @@ def _customer_replied(draft: Draft, reply: CustomerReplied) -> None:
         "customer_replied", data={"message_id": reply.message.id, "channel": reply.channel}
     )
     draft.observe(customer_message=True)
+    pass_on(draft)
 
 
 def _agent_replied(draft: Draft, reply: AgentReplied) -> None:
@@ -453,7 +482,9 @@ def _escalated(draft: Draft, escalation: Escalated) -> None:
         if current is not None and escalation.assignee_id not in current.members:
             team = None
     draft.assign(team_id=team, assignee_id=agent, actor=draft.event.actor)
-    draft.decided("team_id", "assignee_id")
+    draft.decided("team_id", *(["assignee_id"] if escalation.assignee_id else []))
+    if not escalation.assignee_id:
+        draft.undecided("assignee_id")  # the team finds somebody as it always does
     draft.set(
         "escalation",
         {
@@ -471,6 +502,8 @@ def _escalated(draft: Draft, escalation: Escalated) -> None:
     draft.tell([t for t in told if t], "escalated", {"reason": escalation.reason, "level": level})
     draft.record("escalated", data={"reason": escalation.reason, "level": level})
     draft.observe()
+    if draft.roster is not None:
+        hand_out(draft)
 
 
 def _postponed(draft: Draft, wish: Snoozed | Woken | ReminderSet) -> None:
@@ -610,72 +643,6 @@ def _revive(name: str, value: object) -> object:
         case "snoozed_until" | "remind_at":
             return datetime.fromisoformat(str(value))
     return value
-
-
-def _triaged(draft: Draft, triaged: Triaged) -> None:
-    """A model's verdict counts only where nobody has decided meanwhile."""
-    verdict = triaged.verdict
-    draft.set("triage", "done")
-    draft.set("verdict", verdict.model_dump(mode="json"))
-    applied: list[str] = []
-    if not verdict.topic.abstained:
-        draft.set("topic", verdict.topic.label)
-        applied.append("topic")
-    if not verdict.sentiment.abstained:
-        draft.set("sentiment", verdict.sentiment.label)
-        applied.append("sentiment")
-    if (
-        not verdict.priority.abstained
-        and draft.get("priority") is None
-        and "priority" not in draft.decisions
-        and draft.category.is_active
-    ):
-        draft.set("priority", Priority(verdict.priority.label))
-        applied.append("priority")
-    draft.record(
-        "triaged",
-        data={
-            "model_version": verdict.model_version,
-            "applied": applied,
-            "topic": [verdict.topic.label, round(verdict.topic.probability, 3)],
-            "priority": [verdict.priority.label, round(verdict.priority.probability, 3)],
-            "sentiment": [verdict.sentiment.label, round(verdict.sentiment.probability, 3)],
-        },
-    )
-    draft.observe()
-    _route(draft)
-
-
-def _route(draft: Draft) -> None:
-    # A person who chose the team left the agent open; one who took the team away meant it.
-    settled = {"assignee_id"} if draft.team_id else {"assignee_id", "team_id"}
-    if (
-        draft.assignee_id is not None
-        or not draft.category.is_active
-        or settled & set(draft.decisions)
-    ):
-        return
-    topic = draft.get("topic")
-    way = route(
-        draft.desk,
-        number=draft.was.number,
-        topic=str(topic) if topic else None,
-        team_id=draft.team_id,
-    )
-    if way is None:
-        return
-    draft.assign(
-        team_id=way.team_id, assignee_id=way.assignee_id or Keep(), actor=draft.event.actor
-    )
-    if draft.changed:
-        draft.record(
-            "assigned",
-            key=f"{draft.event.key}/route",
-            actor=Actor(ActorKind.AUTOMATION),
-            cause={**draft.event.cause, "rule": "routing"},
-            data={"reason": way.reason},
-        )
-        draft.observe()
 
 
 def _settle(draft: Draft, *, until: datetime) -> None:

@@ -98,6 +98,8 @@ class Decision:
     # Public replies that go out to the requester by mail.
     mails: tuple[UUID, ...] = ()
     calls: tuple[Call, ...] = ()
+    # Whose turn routing has used up with this, and which turn it was.
+    turns: tuple[tuple[UUID, int], ...] = ()
     # A promise is new to this old ticket, and what was before was not told: decide again with
     # `past` (domain.tickets.replay.facts_of), else the pauses before it do not count.
     wants_past: bool = False

@@ -9,6 +9,7 @@ from uuid import UUID
 from domain import sla
 from domain.desk import Desk, Status
 from domain.errors import Invalid, NeedsAssignee, NotAMember, StatusNotAllowed
+from domain.routing import Roster
 from domain.states import ActorKind, Category, Priority, Visibility
 from domain.tickets.decision import (
     AuthorKind,
@@ -86,6 +87,8 @@ class Draft:
         self.unwatch: set[UUID] = set()
         self.mails: list[UUID] = []
         self.calls: list[Call] = []
+        self.turns: list[tuple[UUID, int]] = []
+        self.roster: Roster | None = None  # how those stand who may be given it
         self.wants_past = False
 
     # What is, with what this event has changed so far.
@@ -250,6 +253,7 @@ class Draft:
             self.set("assignee_id", assignee_id)
         elif team is not None and self.assignee_id not in (None, *team.members):
             self.set("assignee_id", None)
+            self.undecided("assignee_id")  # that nobody has it was nobody's wish
         if self.assignee_id is not None and self.category is Category.NEW:
             self.enter_category(Category.OPEN)
         if self.assignee_id is not None and self.assignee_id != self.was.assignee_id:
@@ -262,6 +266,11 @@ class Draft:
     def decided(self, *names: str) -> None:
         """A person decided these properties: a model leaves them alone from now on."""
         self.set("decided", tuple(sorted({*self.decisions, *names})))
+
+    def undecided(self, name: str) -> None:
+        """What a person decided about it holds no longer."""
+        if name in self.decisions:
+            self.set("decided", tuple(one for one in self.decisions if one != name))
 
     def say(
         self,
@@ -460,6 +469,7 @@ class Draft:
             unwatch=frozenset(self.unwatch),
             mails=tuple(self.mails),
             calls=tuple(self.calls),
+            turns=tuple(self.turns),
             wants_past=self.wants_past,
         )
 

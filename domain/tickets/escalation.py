@@ -1,6 +1,6 @@
 """Steps around deadlines, carried out; deadlines and escalations as people steer them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -10,7 +10,7 @@ from domain.errors import Conflict, Invalid
 from domain.states import ActorKind, Channel, Priority, Visibility
 from domain.tickets.decision import Call
 from domain.tickets.draft import Draft
-from domain.tickets.events import Acknowledged, DueSet, Keep, NewMessage, Retimed
+from domain.tickets.events import Acknowledged, DueSet, HandedBack, Keep, NewMessage, Retimed
 from domain.tickets.shapes import clean_tags
 from domain.tickets.state import Actor
 
@@ -35,6 +35,31 @@ def timed(draft: Draft, wish: DueSet | Acknowledged | Retimed) -> None:
             _retimed(draft)
         case _:
             assert_never(wish)
+
+
+def handed_back(draft: Draft, back: HandedBack) -> None:
+    """The escalation ends; whoever had the ticket before has it again, as far as they still can."""
+    raised = draft.get("escalation")
+    if not isinstance(raised, Mapping):
+        raise Conflict(f"Ticket {draft.was.number} is not escalated.")
+    draft.set("escalation", None)
+    refused: str | None = None
+    for assignee_id in (back.assignee_id, None):  # the agent may have left the team since
+        try:
+            draft.assign(team_id=back.team_id, assignee_id=assignee_id, actor=draft.event.actor)
+            break
+        except Invalid as refusal:
+            refused = refused or refusal.detail
+    draft.decided("team_id", *(["assignee_id"] if draft.assignee_id else []))
+    if draft.assignee_id is None:
+        draft.undecided("assignee_id")  # nobody chose nobody: the team finds somebody as always
+    asked_by = raised.get("by")
+    draft.tell([UUID(str(asked_by))] if asked_by else [], "handed_back", {"reason": back.reason})
+    draft.record(
+        "handed_back",
+        data={"reason": back.reason, "level": raised.get("level"), "refused": refused},
+    )
+    draft.observe()
 
 
 def _step(draft: Draft, due: sla.Due) -> None:

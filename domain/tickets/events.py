@@ -82,6 +82,15 @@ class Escalated:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedBack:
+    """An escalation is over. `team_id` and `assignee_id` had the ticket before it began."""
+
+    reason: str
+    team_id: UUID | None = None
+    assignee_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """Out of sight until a time, a reply of the customer, or whichever comes first."""
 
@@ -194,13 +203,32 @@ class Retimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Offered:
+    """The ticket waits in its team's queue, and somebody may have become free."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeAdvanced:
     """It is now at least `now`: whatever was due by then happens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Triaged:
+    """A model's verdict. Of what is not in `apply` it is a suggestion only."""
+
     verdict: Verdict
+    apply: frozenset[str] = frozenset({"topic", "priority", "sentiment"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A person says what is right, whether or not a model had said so: it learns from this."""
+
+    topic: str | None = None
+    priority: Priority | None = None
+    sentiment: str | None = None
+    team_id: UUID | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +244,7 @@ Payload = (
     | NoteAdded
     | Changed
     | Escalated
+    | HandedBack
     | Snoozed
     | Woken
     | ReminderSet
@@ -229,8 +258,10 @@ Payload = (
     | Watched
     | Unwatched
     | AgentLeft
+    | Offered
     | TimeAdvanced
     | Triaged
+    | Labelled
     | Undone
     | DueSet
     | Acknowledged

@@ -3,18 +3,25 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
-from activities.maintenance import retell_astray
+from activities.maintenance import MaintenanceActivities, retell_astray
 from domain.lifecycle import ticket_workflow_id
 from domain.tickets import Ticket
 from models.session import Database
 from services.desks import Desks
+from services.files import files_under
 from services.tenants import NewTenant, create_tenant
 from services.tickets import Tickets
 from tests.conftest import Urls
 from tests.making import make_policy, make_ticket
+
+if TYPE_CHECKING:
+    from adapters.temporal import TicketWorkflows
 
 
 @pytest.fixture
@@ -55,3 +62,37 @@ async def test_a_missing_run_and_a_missed_deadline_are_told_again_and_nothing_el
     assert {row["number"] for row in rows} == {missed.number, lost.number}
     # Nobody known to run: as after Temporal's data was lost, and with `--all`.
     assert await retell_astray(relay, set(), progress=steps.append) == 4
+
+
+class Nothing:
+    """Workflows of which none runs."""
+
+    async def running(self) -> set[str]:
+        return set()
+
+
+async def test_reconciling_gives_new_tickets_their_keys(
+    both: tuple[Database, Database], tmp_path: Path
+) -> None:
+    app, relay = both
+    tenant, tickets = uuid.uuid4(), Tickets(Desks())
+    async with app.transaction(tenant) as work:
+        await create_tenant(
+            work, NewTenant("acme", "Acme"), tenant_id=tenant, now=datetime.now(UTC)
+        )
+    made = await make_ticket(app, tickets, tenant, subject="Router restarts")
+    activities = MaintenanceActivities(
+        relay,
+        cast("TicketWorkflows", Nothing()),
+        database=app,
+        tickets=tickets,
+        files=files_under(tmp_path),
+    )
+    for _ in range(2):  # every step may be repeated
+        await ActivityEnvironment().run(activities.reconcile)
+    async with app.transaction(tenant) as work:
+        rows = await work.rows(
+            "select ticket_id, keys <> '{}' as some from ticket_keys where tenant_id = :t",
+            {"t": tenant},
+        )
+    assert rows == [{"ticket_id": made.id, "some": True}]

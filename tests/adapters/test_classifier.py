@@ -14,7 +14,7 @@ import skops.io
 
 from adapters.classifier import Classifier, ModelDamaged, files, phrases, read, training
 from domain.states import Priority
-from domain.triage import WANTED_PRECISION, Guess, Sentiment, Topic, Verdict
+from domain.triage import WANTED_PRECISION, Guess, Prediction, Sentiment, Topic, Verdict
 
 # Training takes the better part of ten seconds.
 pytestmark = pytest.mark.slow
@@ -395,3 +395,18 @@ def test_two_processes_at_once_train_one_model_and_agree_with_a_third(
         for one, other in zip(guesses(verdict), guesses(expected), strict=True):
             assert one.label == other.label
             assert one.probability == pytest.approx(other.probability, abs=1e-4)
+
+
+def test_one_message_is_told_with_the_words_that_decided_and_what_is_strange_to_it(
+    classifier: Classifier,
+) -> None:
+    verdict = classifier.classify("Invoice", "You charged me twice, I want my money back")
+    assert isinstance(verdict.topic, Prediction)
+    assert {"charged", "invoice", "twice", "money"} & {word for word, _ in verdict.topic.words}
+    assert not verdict.topic.out_of_scope
+    foreign = classifier.classify("", "昨日からログインできません").topic
+    assert isinstance(foreign, Prediction)
+    assert (foreign.out_of_scope, foreign.abstained) == (True, True)
+    # As it is kept beside the ticket, and read again.
+    again = Verdict.model_validate(verdict.model_dump(mode="json"))
+    assert again == verdict

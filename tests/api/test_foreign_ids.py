@@ -35,14 +35,26 @@ NAMES = {
     "assignee_id": "user_id",
     "assignee": "user_id",
     "user_id": "user_id",
+    "replacement_id": "user_id",
     "to": "user_id",
     "calendar_id": "calendar_id",
+    "calendar.id": "calendar_id",
     "ids": "policy_id",
     "organization_id": "organization_id",
     "organization": "organization_id",
     "requester": "customer_id",
     "requester.id": "customer_id",
     "attachments": "attachment_id",
+    "section_id": "section_id",
+    "translation_of": "article_id",
+    "source_id": "article_id",
+    "policy_id": "policy_id",
+    "policy.id": "policy_id",
+    "subject_id": "customer_id",
+    "webhook_id": "webhook_id",
+    "model_id": "model_id",
+    "teams": "team_id",
+    "user_ids": "user_id",
     "message_ids": "message_id",
     "into": "number",
     "other": "number",
@@ -58,7 +70,7 @@ BESIDE = {
     ("PATCH", "/api/v1/tenant"): [("settings", "default_team_id"), ("settings", "topic_teams")],
 }
 # Named, but by what no table holds: there is nothing of another tenant's to link.
-TABLELESS = {"webhook_id": "webhooks"}
+TABLELESS: dict[str, str] = {}
 # What is asked of nobody's tenant, or is no link to a row.
 EXEMPT = {
     ("POST", "/api/v1/bulk", "filter.status.0"): "a filter compares words",
@@ -153,9 +165,14 @@ def ours_instead(said: Any, known: dict[str, str], name: str = "") -> Any:
 
 def _put(body: dict[str, Any], path: tuple[str, ...], value: str) -> None:
     given: Any = int(value) if path[-1] in ("into", "other") else value
+    if path[0] == "policy":  # terms that nobody has stored
+        return _put(body["policy"], path[1:], value)
+    if path[:2] == ("clocks", "0"):
+        body["clocks"] = [{"metric": "group:line", "teams": [given]}]
+        return None
     if path == ("settings", "topic_teams"):
         body["settings"] = {"topic_teams": {"network": given}}
-        return
+        return None
     if path[:2] == ("steps", "0"):
         name = next(part for part in path[3:] if part != "0")
         kind = {"to": "notify", "webhook_id": "call_webhook"}.get(name, "reassign")
@@ -163,10 +180,10 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: str) -> None:
         body["steps"] = [{**STEP, "action": made}]
         if path[2] == "also":
             body["steps"] = [{**STEP, "action": {"kind": "add_tag", "tag": "late"}, "also": [made]}]
-        return
+        return None
     if path == ("requester", "id"):  # instead of an address, not beside it
         body["requester"] = {"id": given}
-        return
+        return None
     here: Any = body
     for part, following in zip(path, (*path[1:], ""), strict=True):
         if following == "":
@@ -176,6 +193,7 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: str) -> None:
                 here[part] = given
         elif part != "0":
             here = here.setdefault(part, [] if following == "0" else {})
+    return None
 
 
 @dataclass

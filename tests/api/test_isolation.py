@@ -8,6 +8,7 @@ nobody in particular (say why in `PUBLIC`).
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from api.routing import Route
 from domain.permissions import GRANTS, Permission, Role
 from models.base import new_id
 from models.session import Database
+from services import statements
 from settings import Settings
 from tests.api.conftest import House, MakeHouse, make_ticket
 from tests.conftest import Urls
@@ -39,6 +41,9 @@ PUBLIC = {
     ("POST", "/api/v1/auth/password-link"): "the link is the credential",
     ("POST", "/api/v1/tenants"): "a new tenant has nobody yet; the operator may switch it off",
     ("POST", "/public/v1/{tenant}/tickets"): "the contact form",
+    ("GET", "/public/v1/{tenant}/articles"): "what is published for customers",
+    ("GET", "/public/v1/{tenant}/articles/{slug}"): "likewise",
+    ("POST", "/public/v1/{tenant}/articles/{slug}/feedback"): "customers say whether it helped",
     ("GET", "/public/v1/tickets/{link}"): "the signed link is the credential",
     ("POST", "/public/v1/tickets/{link}/replies"): "the signed link is the credential",
     ("POST", "/public/v1/tickets/{link}/attachments"): "the signed link is the credential",
@@ -59,6 +64,9 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     ("PATCH", "/api/v1/users/{user_id}"): {"name": "Other"},
     ("POST", "/api/v1/users/{user_id}/password-link"): {},
     ("PATCH", "/api/v1/teams/{team_id}"): {"name": "Other"},
+    ("PUT", "/api/v1/users/{user_id}/availability"): {"state": "away"},
+    ("PUT", "/api/v1/users/{user_id}/skills"): {"skills": {"language:fr": 1}},
+    ("PUT", "/api/v1/users/{user_id}/capacity"): {"capacity": 3},
     ("PUT", "/api/v1/teams/{team_id}/members/{user_id}"): {},
     ("POST", "/api/v1/tickets/{number}/replies"): SAYS,
     ("POST", "/api/v1/tickets/{number}/notes"): SAYS,
@@ -78,13 +86,45 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     ("PATCH", "/api/v1/fields/{key}"): {"label": "Other"},
     ("PATCH", "/api/v1/calendars/{calendar_id}"): {"name": "Other"},
     ("PATCH", "/api/v1/policies/{policy_id}"): {"name": "Other"},
+    ("PUT", "/api/v1/policies/{policy_id}/draft"): {"targets": {}},
+    ("PUT", "/api/v1/calendars/{calendar_id}/holidays"): {
+        "country": "DE",
+        "first_year": 2026,
+        "last_year": 2026,
+    },
+    ("POST", "/api/v1/tickets/{number}/due"): {
+        "metric": "resolution",
+        "due_at": None,
+        "reason": "back",
+    },
+    ("POST", "/api/v1/tickets/{number}/acknowledge"): {"minutes": 5},
+    ("POST", "/api/v1/tickets/{number}/hand-back"): {"reason": "done"},
+    ("PUT", "/api/v1/teams/{team_id}/on-call"): {"user_ids": []},
+    ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"name": "Other"},
+    ("PATCH", "/api/v1/sections/{section_id}"): {"name": "Other"},
+    ("PATCH", "/api/v1/articles/{article_id}"): {"title": "Other"},
+    ("POST", "/api/v1/articles/{article_id}/state"): {"state": "review"},
+    ("POST", "/api/v1/articles/{article_id}/restore"): {"version": 1},
+    ("POST", "/api/v1/articles/{article_id}/feedback"): {"helpful": True},
+    ("PATCH", "/api/v1/canned-responses/{response_id}"): {"name": "Other"},
+    ("POST", "/api/v1/tickets/{number}/suggestions/feedback"): {
+        "kind": "article",
+        "source_id": str(uuid.UUID(int=7)),
+        "verdict": "accepted",
+    },
+}
+BODIES |= {
+    ("PATCH", "/api/v1/triage/fields/{field}"): {"bar": 0.9},
+    ("POST", "/api/v1/triage/models/{model_id}/promote"): {},
+    ("POST", "/api/v1/tickets/{number}/analysis/feedback"): {"sentiment": "negative"},
 }
 QUERIES = {
     ("DELETE", "/api/v1/tickets/{number}/links"): "kind=relates&other=1",
     ("GET", "/api/v1/calendars/{calendar_id}/preview"): "months=1",
+    ("DELETE", "/api/v1/calendars/{calendar_id}/holidays"): "name=DE",
 }
 # Addressed otherwise than the rest: the reference is not an id of a tenant's row.
-NOT_AN_ID = {"link", "tenant"}
+NOT_AN_ID = {"link", "tenant", "field"}
 
 
 @dataclass(frozen=True)
@@ -195,6 +235,27 @@ async def sampled(
         {"name": f"Promise {name}", "calendar_id": calendar["id"], "targets": targets},
     )
     known["policy_id"] = policy["id"]
+    draft = f"/api/v1/policies/{policy['id']}/draft"
+    drafted = await client.put(draft, json={"targets": {}}, headers=house.admin)
+    assert drafted.status_code == 200, drafted.text
+    hook = await make(
+        "/api/v1/webhooks",
+        {"name": f"Pager {name}", "url": "https://pager.example.com/x", "events": ["note_added"]},
+    )
+    known["webhook_id"] = hook["webhook"]["id"]
+    section = await make("/api/v1/sections", {"name": f"Shelf {name}"})
+    known["section_id"] = section["id"]
+    article = await make(
+        "/api/v1/articles",
+        {"title": f"Sample {name}", "body": "Words.", "language": "en", "audience": "public"},
+    )
+    await make(f"/api/v1/articles/{article['id']}/state", {"state": "published"})
+    known["article_id"], known["slug"] = article["id"], article["slug"]
+    canned = await make("/api/v1/canned-responses", {"name": f"Thanks {name}", "body": "Thanks!"})
+    known["response_id"] = canned["id"]
+    known["field"] = "topic"
+    known["model_id"] = (await make("/api/v1/triage/models", {"field": "topic"}))["id"]
+    known["backtest_id"] = (await make("/api/v1/triage/backtests", {"field": "topic"}))["id"]
     upload = await client.post(
         "/api/v1/attachments", files={"file": ("a.txt", b"text")}, headers=house.admin
     )
@@ -203,7 +264,15 @@ async def sampled(
     for _ in range(5 if name == "theirs" else 1):  # so that the last number is theirs alone
         ticket = await make_ticket(database, resources.tickets, house)
     known["number"] = str(ticket.number)
-    session, notification, job = new_id(), new_id(), new_id()
+    noted = await client.post(
+        f"/api/v1/tickets/{ticket.number}/notes", json={"text": "Told."}, headers=house.admin
+    )
+    assert noted.status_code == 201, noted.text
+    calls = await client.get(
+        f"/api/v1/webhooks/{known['webhook_id']}/deliveries", headers=house.admin
+    )
+    known["delivery_id"] = calls.json()["items"][0]["id"]
+    session, notification, job, burst = new_id(), new_id(), new_id(), new_id()
     async with database.transaction(house.tenant_id) as work:
         identity = await work.row(
             "select id from customer_identities where tenant_id = :t and customer_id = :c",
@@ -227,6 +296,32 @@ async def sampled(
             " created_at) values (:t, :id, :u, '{}', '{}', 'finished', 0, now())",
             {**values, "id": job},
         )
+        await work.execute(
+            "insert into burst_proposals (tenant_id, id, state, title, terms, ticket_ids, first_at,"
+            " last_at, created_at) values (:t, :id, 'open', 'Sample', '{}', array[:k]::uuid[],"
+            " now(), now(), now())",
+            {**values, "id": burst},
+        )
+    simulation = new_id()
+    async with database.transaction(house.tenant_id) as work:
+        await work.execute(
+            "insert into simulations (tenant_id, id, request, state, since, until, total,"
+            " created_at) values (:t, :id, '{}', 'finished', now(), now(), 0, now())",
+            {"t": house.tenant_id, "id": simulation},
+        )
+        statement = await statements.make(
+            work,
+            secret="only for tests",
+            kind="customer",
+            subject_id=uuid.UUID(known["customer_id"]),
+            month=date(2020, 1, 1),
+            caller=None,
+            origin=None,
+            now=datetime.now(UTC),
+        )
+    known["statement_id"] = str(statement["id"])
+    known["burst_id"] = str(burst)
+    known["simulation_id"] = str(simulation)
     known["job_id"] = str(job)
     known["identity_id"] = str(identity["id"])
     known["session_id"] = str(session)

@@ -229,14 +229,18 @@ def test_every_body_has_examples_that_are_valid(operation: Operation) -> None:
         assert set(example) == read.model_fields_set
 
 
-def models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """The models a type is made of, each with those inside it."""
+def models_in(
+    annotation: object, within: frozenset[object] = frozenset()
+) -> Iterator[type[BaseModel]]:
+    """The models a type is made of, each with those inside it; one inside itself once."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in within:
+            return
         yield annotation
         for field in annotation.model_fields.values():
-            yield from models_in(field.annotation)
+            yield from models_in(field.annotation, within | {annotation})
     for part in get_args(annotation):
-        yield from models_in(part)
+        yield from models_in(part, within)
 
 
 def times_in_bodies() -> dict[str, TypeAdapter[object]]:
@@ -383,6 +387,11 @@ IDS = {
     "user_id": "user_id",
     "calendar_id": "calendar_id",
     "organization_id": "organization_id",
+    "section_id": "section_id",
+    "translation_of": "article_id",
+    "source_id": "article_id",
+    "policy_id": "policy_id",
+    "webhook_id": "webhook_id",
 }
 
 

@@ -35,6 +35,7 @@ from domain.tickets import (
     CustomerReplied,
     DueSet,
     Entry,
+    Labelled,
     Payload,
     Retimed,
     TimeAdvanced,
@@ -424,7 +425,7 @@ def test_a_split_ticket_owes_a_reply_only_if_what_was_moved_is_unanswered() -> N
 @settings(max_examples=60, deadline=None, database=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 12), st.sampled_from((0, 20, 60, 240, 500, 1500))), max_size=14
+        st.tuples(st.integers(0, 13), st.sampled_from((0, 20, 60, 240, 500, 1500))), max_size=14
     )
 )
 def test_the_timeline_alone_gives_the_clocks_that_were_kept(
@@ -452,6 +453,7 @@ def test_the_timeline_alone_gives_the_clocks_that_were_kept(
             (Changed(add_tags=("vip",)), USER),
             (Changed(remove_tags=("vip",), priority=Priority.URGENT), USER),
             (Changed(team_id=FIRST, assignee_id=ADA), USER),
+            (Labelled(priority=Priority.URGENT, sentiment="negative"), USER),
             (DueSet(FIX, START + 30 * HOUR, "so agreed"), USER),
             (Acknowledged(life.now + timedelta(hours=2, minutes=minutes)), USER),
             (TimeAdvanced(), SYSTEM),

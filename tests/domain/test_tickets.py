@@ -57,6 +57,7 @@ from domain.tickets import (
     Decision,
     Escalated,
     Event,
+    Labelled,
     Linked,
     MergedInto,
     MessagesSplitOff,
@@ -1114,6 +1115,11 @@ def payloads(draw: st.DrawFn) -> tuple[Payload, Actor]:
         MergedInto(OTHER, 8),
         Unmerged(OTHER, 8, {"status": draw(statuses.filter(lambda s: s != "merged"))}),
         Watched(BEN),
+        Labelled(
+            topic="network",
+            priority=draw(st.none() | st.sampled_from(Priority)),
+            team_id=draw(teams),
+        ),
         Undone({"status": draw(statuses.filter(lambda s: s != "merged")), "tags": ["x"]}),
     ]
     by_people = draw(st.sampled_from(wishes))

@@ -73,6 +73,22 @@ async def test_of_several_events_of_a_ticket_the_newest_is_told_once(
     assert await waiting(relay_database) == 0
 
 
+async def test_what_is_left_of_a_tenant_that_is_gone_is_forgotten(
+    database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
+) -> None:
+    ticket = await make_ticket(database, tickets, tenant)
+    async with relay_database.transaction(None) as work:
+        await work.execute(
+            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+            " available_at) values ('live', :gone, :gone, 1, 'created', 1, now(), now())",
+            {"gone": uuid.uuid4()},
+        )
+    heard = Heard()
+    assert await Relay(relay_database, heard).drain() == 2
+    assert [f.ticket_id for f in heard.facts] == [ticket.id]
+    assert await waiting(relay_database) == 0
+
+
 async def test_a_fact_that_breaks_its_batch_holds_up_itself_alone(
     database: Database, relay_database: Database, tickets: Tickets, tenant: uuid.UUID
 ) -> None:
@@ -163,7 +179,7 @@ async def test_the_error_that_is_shown_is_the_newest_one(
                 {"error": error, "seconds": seconds, "id": ticket.id},
             )
     shown = {row["destination"]: row["error"] for row in await lag(relay_database)}
-    assert shown == {"workflows": None, "index": None, "live": "ant"}
+    assert shown == {"workflows": None, "index": None, "live": "ant", "routing": None}
 
 
 async def test_why_a_whole_destination_is_away_is_shown_until_it_is_back(

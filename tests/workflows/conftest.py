@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -21,12 +21,25 @@ from temporalio.worker import Worker
 
 from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
+from activities.learning import LearningActivities
 from activities.links import LinkActivities
 from activities.maintenance import MaintenanceActivities
+from activities.simulations import SimulationActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
+from adapters.classifier.kept import KeptModels, store_under, teach
 from adapters.temporal import SEARCH_ATTRIBUTES, TicketWorkflows, add_attributes
-from domain.lifecycle import BATCH, MODELS, OUTBOUND, TICKETS, Change, TicketRef, attributes_of
+from adapters.webhooks import WebhookCaller
+from domain.lifecycle import (
+    BATCH,
+    MODELS,
+    OUTBOUND,
+    TICKETS,
+    TRAINING,
+    Change,
+    TicketRef,
+    attributes_of,
+)
 from domain.mail import OutgoingMail
 from domain.tickets import Ticket
 from domain.triage import Guess, Verdict
@@ -35,12 +48,16 @@ from services.bulk import BulkRunner
 from services.desks import Desks
 from services.files import files_under
 from services.passwords import PasswordLinks
+from services.simulations import SimulationRunner
 from services.tickets import Tickets
+from services.webhooks import WebhookSecrets
 from tests.conftest import Urls
 from workflows.bulk import BulkWorkflow
+from workflows.learning import BacktestWorkflow, RetrainDueWorkflow, RetrainWorkflow
 from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
 from workflows.sandbox import strict_sandbox
+from workflows.simulations import SimulationWorkflow
 from workflows.tickets import TicketWorkflow
 
 
@@ -96,6 +113,9 @@ class FakeClassifier:
     calls: int = 0
     errors: list[Exception] = field(default_factory=list)
 
+    def classify_many(self, messages: Sequence[tuple[str, str]]) -> list[Verdict]:
+        return [self.classify(*message) for message in messages]
+
     def classify(self, subject: str, body: str) -> Verdict:
         self.calls += 1
         if self.errors:
@@ -118,6 +138,7 @@ class Bench:
     mail: FakeMail
     classifier: FakeClassifier
     links: PasswordLinks
+    kept: KeptModels
 
     async def wake(self, tenant: uuid.UUID, ticket: Ticket, kind: str = "test") -> None:
         """What the relay does after each commit."""
@@ -202,7 +223,7 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
         tickets = Tickets(Desks())
         mail, classifier = FakeMail(), FakeClassifier()
         links = PasswordLinks("only for tests", public_url="https://desk.example")
-        executor = ThreadPoolExecutor(1)
+        executor, school = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         everything = Database(urls.relay, pool_size=2)
         maintenance = MaintenanceActivities(
             everything,
@@ -211,7 +232,9 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
             tickets=tickets,
             files=files_under(tmp_path),
         )
-        triage = TriageActivities(database, tickets, classifier, executor)  # type: ignore[arg-type]
+        kept = KeptModels(store_under(tmp_path))
+        triage = TriageActivities(database, tickets, classifier, executor, kept)  # type: ignore[arg-type]
+        learning = LearningActivities(database, kept, classifier, teach, school)  # type: ignore[arg-type]
         async with (
             Worker(
                 client,
@@ -221,30 +244,56 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
                 workflow_runner=strict_sandbox(),
                 graceful_shutdown_timeout=timedelta(seconds=2),
             ),
-            Worker(client, task_queue=MODELS, activities=[triage.triage]),
+            Worker(
+                client,
+                task_queue=MODELS,
+                workflows=[RetrainWorkflow, BacktestWorkflow],
+                activities=[triage.triage, learning.give_up_retrain, learning.give_up_backtest],
+                workflow_runner=strict_sandbox(),
+            ),
+            Worker(
+                client,
+                task_queue=TRAINING,
+                activities=[learning.retrain, learning.backtest],
+                max_concurrent_activities=1,
+            ),
             Worker(
                 client,
                 task_queue=OUTBOUND,
                 activities=[
-                    DeliveryActivities(database, mail).deliver,
+                    DeliveryActivities(
+                        database,
+                        mail,
+                        WebhookCaller(allow_private=True),
+                        WebhookSecrets("only for tests"),
+                    ).deliver,
                     LinkActivities(database, links, mail).mail_link,
                 ],
             ),
             Worker(
                 client,
                 task_queue=BATCH,
-                workflows=[BulkWorkflow, LinkWorkflow, ReconcileWorkflow],
+                workflows=[
+                    BulkWorkflow,
+                    LinkWorkflow,
+                    ReconcileWorkflow,
+                    RetrainDueWorkflow,
+                    SimulationWorkflow,
+                ],
                 activities=[
                     maintenance.reconcile,
                     maintenance.purge,
+                    maintenance.train_where_due,
                     BulkActivities(BulkRunner(database, tickets)).bulk_chunk,
+                    SimulationActivities(SimulationRunner(database)).simulation_chunk,
                 ],
                 workflow_runner=strict_sandbox(),
                 graceful_shutdown_timeout=timedelta(seconds=2),
             ),
         ):
-            yield Bench(client, database, tickets, mail, classifier, links)
+            yield Bench(client, database, tickets, mail, classifier, links, kept)
         executor.shutdown()
+        school.shutdown()
         await everything.close()
 
     return make

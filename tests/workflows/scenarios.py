@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from adapters.temporal import TicketWorkflows
-from domain.lifecycle import BATCH, BulkRef, LinkRef
+from domain.lifecycle import BATCH, BacktestRef, BulkRef, LinkRef, SimulationRef, TrainingRef
 from domain.mail import MailUnreachable
 from domain.permissions import Principal, Role, grants_of
 from domain.sla import Metric, RaisePriority, Step
@@ -14,19 +14,21 @@ from domain.tickets import (
     AgentReplied,
     Changed,
     CustomerReplied,
+    Labelled,
     NoteAdded,
     ReminderSet,
     Snoozed,
     Ticket,
 )
 from models.session import Row
-from services import bulk
+from services import bulk, learning, simulations
 from services.bulk import BulkChange, BulkRunner
 from services.desks import Desks
 from services.tickets import Origin
 from services.views import Views
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import Bench
+from workflows.learning import RetrainDueWorkflow
 from workflows.maintenance import ReconcileWorkflow
 
 # Makes a ticket live, and says which one.
@@ -219,10 +221,79 @@ async def link_mailed_late(b: Bench, tenant: uuid.UUID) -> str:
     return ref.workflow_id
 
 
+async def model_refused(b: Bench, tenant: uuid.UUID) -> str:
+    """A training with nothing to learn from."""
+    async with b.database.transaction(tenant) as work:
+        row = await learning.train(work, "topic", caller=None, origin=None, now=datetime.now(UTC))
+    ref = TrainingRef(tenant_id=tenant, slug="t", job_id=row["id"])
+    await TicketWorkflows(b.client).start_training(ref)
+    assert await _ended(b, ref.workflow_id) == "refused"
+    return ref.workflow_id
+
+
+async def asked_about_the_past(b: Bench, tenant: uuid.UUID) -> str:
+    """The shipped model asked about a ticket whose topic an agent has put right."""
+    async with b.database.transaction(tenant) as work:
+        agent = await make_agent(work, role="admin")
+    ticket = await make_ticket(b.database, b.tickets, tenant)
+    await happens(b.database, b.tickets, tenant, ticket.number, Labelled(topic="orders"), by=agent)
+    caller = Principal(
+        tenant_id=tenant, tenant_slug="t", kind="user", id=agent, role=Role.ADMIN,
+        grants=grants_of(Role.ADMIN),
+    )  # fmt: skip
+    async with b.database.transaction(tenant) as work:
+        row = await learning.backtest(
+            work, "topic", model_id=None, tickets=10, caller=caller, origin=Origin(),
+            now=datetime.now(UTC),
+        )  # fmt: skip
+    ref = BacktestRef(tenant_id=tenant, slug="t", job_id=row["id"])
+    await TicketWorkflows(b.client).start_backtest(ref)
+    assert await _ended(b, ref.workflow_id) == "finished"
+    return ref.workflow_id
+
+
+async def trainings_due(b: Bench, tenant: uuid.UUID) -> str:
+    """The nightly look at who has something new to learn."""
+    handle = await b.client.start_workflow(
+        RetrainDueWorkflow.run, id=f"retrain-due/{tenant}", task_queue=BATCH
+    )
+    await handle.result()
+    return handle.id
+
+
+async def draft_tried(b: Bench, tenant: uuid.UUID) -> str:
+    """The past of three tickets lived through, one after the other."""
+    agent = await _agent(b, tenant)
+    for _ in range(3):
+        await make_ticket(b.database, b.tickets, tenant)
+    caller = Principal(
+        tenant_id=tenant, tenant_slug="t", kind="user", id=agent, role=Role.SUPERVISOR,
+        grants=grants_of(Role.SUPERVISOR),
+    )  # fmt: skip
+    now = datetime.now(UTC)
+    async with b.database.transaction(tenant) as work:
+        row = await simulations.queue(
+            work, caller=caller, request={}, since=now - timedelta(days=1),
+            until=now + timedelta(days=1), origin=Origin(), now=now,
+        )  # fmt: skip
+    ref = SimulationRef(tenant_id=tenant, slug="t", simulation_id=row["id"])
+    usual, simulations.CHUNK = simulations.CHUNK, 1
+    try:
+        await TicketWorkflows(b.client).start_simulation(ref)
+        assert await _ended(b, ref.workflow_id) == "finished"
+    finally:
+        simulations.CHUNK = usual
+    return ref.workflow_id
+
+
 JOBS: dict[str, Job] = {
     "bulk-in-chunks": bulk_in_chunks,
     "bulk-cancelled": bulk_cancelled,
     "bulk-taken-back": bulk_taken_back,
     "reconciled": reconciled,
     "link-mailed-late": link_mailed_late,
+    "model-refused": model_refused,
+    "asked-about-the-past": asked_about_the_past,
+    "trainings-due": trainings_due,
+    "draft-tried": draft_tried,
 }

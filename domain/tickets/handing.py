@@ -1,0 +1,73 @@
+"""A ticket finds its team and agent, or leaves the hands of somebody who is not there."""
+
+from domain.routing import route, stand_in
+from domain.states import ActorKind
+from domain.tickets.draft import Draft
+from domain.tickets.events import Keep
+from domain.tickets.state import Actor
+
+
+def hand_out(draft: Draft) -> None:
+    """Gives a ticket that nobody has to a team and, where one of it may take it, to an agent."""
+    # A person who chose the team left the agent open; one who took the team away meant it.
+    settled = {"assignee_id"} if draft.team_id else {"assignee_id", "team_id"}
+    if (
+        draft.assignee_id is not None
+        or not draft.category.is_active
+        or settled & set(draft.decisions)
+    ):
+        return
+    way = route(
+        draft.desk,
+        draft.stands,
+        number=draft.was.number,
+        team_id=draft.team_id,
+        roster=draft.roster,
+        now=draft.now,
+    )
+    if way is None:
+        return
+    draft.assign(
+        team_id=way.team_id, assignee_id=way.assignee_id or Keep(), actor=draft.event.actor
+    )
+    if not draft.changed:
+        return
+    if way.assignee_id is not None and way.turn is not None:
+        draft.turns.append((way.assignee_id, way.turn))
+    draft.record(
+        "assigned",
+        key=f"{draft.event.key}/route",
+        actor=Actor(ActorKind.AUTOMATION),
+        cause={**draft.event.cause, "rule": "routing"},
+        data={"reason": way.reason, **({"routing": way.how} if way.how else {})},
+    )
+    draft.observe()
+
+
+def pass_on(draft: Draft) -> None:
+    """What a customer writes to somebody absent goes to whoever stands in, or back to the team."""
+    agent = draft.desk.agents.get(draft.assignee_id) if draft.assignee_id else None
+    if agent is None or agent.absence is None or not agent.absence.covers(draft.now):
+        return
+    team = draft.desk.teams.get(draft.team_id) if draft.team_id else None
+    rule = team.rules.on_absence if team else "replacement"
+    if rule == "keep":
+        return
+    until = agent.absence.until
+    reason = f"{agent.name} is absent" + (f" until {until:%Y-%m-%d %H:%M %Z}" if until else "")
+    other = stand_in(draft.desk, agent, team, now=draft.now) if rule == "replacement" else None
+    if other is not None:
+        draft.assign(team_id=Keep(), assignee_id=other.id, actor=draft.event.actor)
+        reason = f"{reason}; {other.name} stands in"
+    else:
+        draft.set("assignee_id", None)
+        draft.undecided("assignee_id")
+        reason = f"{reason}; back to {team.name if team else 'nobody in particular'}"
+    draft.record(
+        "assigned",
+        key=f"{draft.event.key}/absence",
+        actor=Actor(ActorKind.AUTOMATION),
+        cause={**draft.event.cause, "rule": "absence"},
+        data={"reason": reason},
+    )
+    draft.observe()

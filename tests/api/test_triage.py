@@ -1,0 +1,300 @@
+"""Models, their measures, what people say is right, and the report, over HTTP."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from psycopg.types.json import Jsonb
+
+from api.resources import Resources
+from domain.learning import Outcome, measured
+from domain.permissions import Role
+from domain.tickets import MODEL, Event, Triaged
+from domain.triage import Guess, Prediction, Verdict
+from models.base import new_id
+from models.session import Database
+from services import people
+from services.tickets import Step
+from tests.api.conftest import House, make_ticket
+
+
+def guess(label: str, *, abstained: bool = False) -> Prediction:
+    return Prediction(
+        label=label, probability=0.91, abstained=abstained, top=((label, 0.91), ("other", 0.05)),
+        words=(("fire", 1.84),), strangeness=0.1, out_of_scope=False, model_version="m-1",
+    )  # fmt: skip
+
+
+async def triaged(resources: Resources, house: House, number: int, **changed: Guess) -> None:
+    verdict = Verdict(
+        topic=guess("billing"), priority=guess("high"), sentiment=guess("negative"),
+        model_version="m-1", input_sha256="ab" * 32,
+    ).model_copy(update=changed)  # fmt: skip
+    event = Event(
+        key=f"triage/{number}", actor=MODEL, cause={"model": "m-1"},
+        payload=Triaged(verdict, frozenset({"topic", "sentiment"})),
+    )  # fmt: skip
+    async with resources.database.transaction(house.tenant_id) as work:
+        await resources.tickets.handle(work, Step(number, event))
+
+
+async def a_model(
+    database: Database, house: House, version: int, state: str, *, right: int = 45
+) -> uuid.UUID:
+    """A model as a training leaves it."""
+    model_id = new_id()
+    outcomes = [Outcome("billing", "billing", 0.9, True)] * right
+    outcomes += [Outcome("orders", "billing", 0.6, True)] * (50 - right)
+    now = datetime.now(UTC)
+    async with database.transaction(house.tenant_id) as work:
+        await work.execute(
+            "insert into triage_models (tenant_id, id, field, version, state, detail, rows, labels,"
+            " measures, sha256, size_bytes, created_at, promoted_at, taught_until) values (:t, :id,"
+            " 'topic', :v, :state, 'So it is.', 200, :labels, :m, :sha, 9, :now, :promoted, :now)",
+            {
+                "t": house.tenant_id, "id": model_id, "v": version, "state": state,
+                "labels": Jsonb({"billing": 150, "orders": 50}),
+                "m": Jsonb(measured(outcomes).model_dump(mode="json")), "sha": f"{version:064}",
+                "now": now, "promoted": None if state == "refused" else now + timedelta(0, version),
+            },
+        )  # fmt: skip
+    return model_id
+
+
+async def test_the_analysis_says_what_was_thought_what_was_done_and_who_decided_otherwise(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    ticket = await make_ticket(resources.database, resources.tickets, house)
+    await triaged(resources, house, ticket.number)
+    path = f"/api/v1/tickets/{ticket.number}/analysis"
+    before = (await client.get(path, headers=house.agent)).json()
+    standing = {one["field"]: one for one in before["questions"]}
+    assert standing["topic"]["value"] == "billing"
+    assert (standing["topic"]["applied"], standing["priority"]["applied"]) == (True, False)
+    assert standing["priority"]["suggestion"]["label"] == "high"
+    assert standing["team"]["suggestion"] is None
+    assert standing["topic"]["suggestion"]["words"] == [{"word": "fire", "weight": 1.84}]
+    assert [one["label"] for one in standing["topic"]["suggestion"]["top"]] == ["billing", "other"]
+    [verdict] = before["verdicts"]
+    assert (verdict["model_version"], verdict["input_sha256"]) == ("m-1", "ab" * 32)
+    assert verdict["applied"] == ["topic", "sentiment"]
+    reasons = {one["name"]: one["points"] for one in before["score"]["contributions"]}
+    assert reasons["priority"] == pytest.approx(26 * 0.91, abs=0.05)
+    assert reasons["sentiment"] == pytest.approx(9.1)
+
+    answer = await client.post(
+        f"{path}/feedback",
+        json={"topic": "outage", "priority": "urgent", "reason": "It burns."},
+        headers=house.agent,
+    )
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["topic"], answer.json()["priority"]) == ("outage", "urgent")
+    after = (await client.get(path, headers=house.agent)).json()
+    topic = next(one for one in after["questions"] if one["field"] == "topic")
+    assert (topic["value"], topic["overridden"]) == ("outage", True)
+    assert topic["decided_by_id"] == str(house.users[Role.AGENT])
+    assert topic["decided_by_name"] == "Agent"
+    assert after["score"]["value"] > before["score"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"topic": "unheard of"}, "/topic"),
+        ({"sentiment": "furious"}, "/sentiment"),
+        ({}, ""),
+        ({"reason": "because"}, ""),
+        ({"topic": None}, ""),
+        ({"team_id": str(uuid.UUID(int=5))}, "/team_id"),
+    ],
+)
+async def test_feedback_that_says_nothing_true_is_refused(
+    client: httpx.AsyncClient,
+    resources: Resources,
+    house: House,
+    body: dict[str, object],
+    pointer: str,
+) -> None:
+    ticket = await make_ticket(resources.database, resources.tickets, house)
+    answer = await client.post(
+        f"/api/v1/tickets/{ticket.number}/analysis/feedback", json=body, headers=house.agent
+    )
+    assert answer.status_code == 422, answer.text
+    assert pointer in {fault["pointer"] for fault in answer.json()["errors"]}
+
+
+async def test_feedback_on_a_ticket_out_of_reach_is_404_and_on_one_only_seen_403(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    async with resources.database.transaction(house.tenant_id) as work:
+        other = await people.create_team(
+            work, name="Second line", routing="manual", now=datetime.now(UTC)
+        )
+    ticket = await make_ticket(resources.database, resources.tickets, house, team_id=other)
+    path = f"/api/v1/tickets/{ticket.number}/analysis"
+    assert (await client.get(path, headers=house.agent)).status_code == 404
+    said = {"sentiment": "negative"}
+    refused = await client.post(f"{path}/feedback", json=said, headers=house.agent)
+    assert refused.status_code == 404
+    seen = await client.post(f"{path}/feedback", json=said, headers=house.headers[Role.VIEWER])
+    assert seen.status_code == 403
+
+
+async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    before = (await client.get("/api/v1/triage/fields", headers=house.admin)).json()
+    assert {one["field"]: (one["apply"], one["applied"]) for one in before} == {
+        "topic": ("always", True),
+        "priority": ("earned", False),
+        "sentiment": ("always", True),
+        "team": ("earned", False),
+    }
+    assert next(one for one in before if one["field"] == "team")["labels"] == [str(house.team_id)]
+    changed = await client.patch(
+        "/api/v1/triage/fields/topic",
+        json={"apply": "earned", "bar": 0.95, "labels": ["network", "invoices"]},
+        headers=house.admin,
+    )
+    assert changed.status_code == 200, changed.text
+    said = changed.json()
+    assert (said["apply"], said["bar"], said["labels"], said["applied"]) == (
+        "earned", 0.95, ["network", "invoices"], False,
+    )  # fmt: skip
+    audit = (await client.get("/api/v1/audit", headers=house.admin)).json()["items"]
+    assert audit[0]["action"] == "triage_field.changed"
+    back = await client.patch(
+        "/api/v1/triage/fields/topic", json={"labels": None}, headers=house.admin
+    )
+    assert (back.json()["own_labels"], back.json()["bar"]) == (False, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("field", "body", "status"),
+    [
+        ("topic", {"labels": ["one"]}, 422),
+        ("topic", {"labels": ["one", " "]}, 422),
+        ("topic", {"labels": [str(n) for n in range(151)]}, 422),
+        ("priority", {"labels": ["soon", "later"]}, 422),
+        ("topic", {"bar": 0.2}, 422),
+        ("topic", {"bar": None}, 422),
+        ("topic", {"apply": "sometimes"}, 422),
+        ("mood", {"bar": 0.9}, 422),
+    ],
+)
+async def test_what_cannot_be_a_setting_is_refused(
+    client: httpx.AsyncClient, house: House, field: str, body: dict[str, object], status: int
+) -> None:
+    answer = await client.patch(f"/api/v1/triage/fields/{field}", json=body, headers=house.admin)
+    assert answer.status_code == status, answer.text
+
+
+async def test_a_training_is_queued_once_and_can_be_cancelled(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    body = {"field": "priority"}
+    made = await client.post("/api/v1/triage/models", json=body, headers=house.admin)
+    assert made.status_code == 202, made.text
+    assert (made.json()["state"], made.json()["version"]) == ("queued", 1)
+    again = await client.post("/api/v1/triage/models", json=body, headers=house.admin)
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    async with resources.database.transaction(house.tenant_id) as work:
+        told = await work.rows("select kind, ticket_id from outbox where kind = 'retrain'")
+    assert [str(one["ticket_id"]) for one in told] == [made.json()["id"]]
+    path = f"/api/v1/triage/models/{made.json()['id']}"
+    stopped = await client.post(f"{path}/cancel", headers=house.admin)
+    assert stopped.json()["state"] == "cancelled"
+    assert (await client.post(f"{path}/cancel", headers=house.admin)).status_code == 409
+    promoted = await client.post(f"{path}/promote", json={"anyway": True}, headers=house.admin)
+    assert promoted.status_code == 409  # it has no file
+    third = await client.post("/api/v1/triage/models", json=body, headers=house.admin)
+    assert third.json()["version"] == 2
+
+
+async def test_models_show_their_measures_and_change_places(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    first = await a_model(resources.database, house, 1, "retired")
+    second = await a_model(resources.database, house, 2, "champion", right=48)
+    third = await a_model(resources.database, house, 3, "refused", right=30)
+    listed = (await client.get("/api/v1/triage/models?field=topic", headers=house.admin)).json()
+    assert {one["version"]: one["state"] for one in listed} == {
+        1: "retired", 2: "champion", 3: "refused",
+    }  # fmt: skip
+    shown = (await client.get(f"/api/v1/triage/models/{second}", headers=house.admin)).json()
+    assert shown["measures"]["accuracy"] == pytest.approx(0.96)
+    assert shown["confusion"][0] == {"right": "billing", "guess": "billing", "rows": 48}
+    assert sum(one["rows"] for one in shown["reliability"]) == 50
+    assert shown["labels"] == {"billing": 150, "orders": 50}
+
+    worse = f"/api/v1/triage/models/{third}/promote"
+    refused = await client.post(worse, json={}, headers=house.admin)
+    assert (refused.status_code, refused.json()["code"]) == (409, "worse_model")
+    insisted = await client.post(worse, json={"anyway": True}, headers=house.admin)
+    assert insisted.json()["state"] == "champion"
+
+    async def answers() -> str | None:
+        fields = (await client.get("/api/v1/triage/fields", headers=house.admin)).json()
+        model: str | None = fields[0]["model"]
+        return model
+
+    back = "/api/v1/triage/fields/topic/rollback"
+    for wanted in ("topic-2", "topic-1", None):
+        assert (await client.post(back, headers=house.admin)).json()["model"] == wanted
+        assert await answers() == wanted
+    assert (await client.post(back, headers=house.admin)).status_code == 409
+    again = await client.post(
+        f"/api/v1/triage/models/{first}/promote", json={}, headers=house.admin
+    )
+    assert again.json()["state"] == "champion"
+
+
+async def test_a_backtest_needs_a_model_that_can_be_asked(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    path = "/api/v1/triage/backtests"
+    model = await a_model(resources.database, house, 1, "retired")
+    for body, status in (
+        ({"field": "topic", "model_id": str(model)}, 202),
+        ({"field": "topic"}, 202),
+        ({"field": "priority", "model_id": str(model)}, 422),
+        ({"field": "team"}, 422),
+        ({"field": "topic", "model_id": str(uuid.UUID(int=3))}, 422),
+        ({"field": "topic", "tickets": 0}, 422),
+    ):
+        answer = await client.post(path, json=body, headers=house.admin)
+        assert answer.status_code == status, (body, answer.text)
+    made = await client.post(path, json={"field": "topic"}, headers=house.admin)
+    shown = await client.get(f"{path}/{made.json()['id']}", headers=house.admin)
+    assert (shown.json()["state"], shown.json()["measures"]) == ("queued", None)
+
+
+async def test_the_report_counts_answers_corrections_and_what_was_withheld(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    numbers = [
+        (await make_ticket(resources.database, resources.tickets, house)).number for _ in range(5)
+    ]
+    for number in numbers[:3]:
+        await triaged(resources, house, number)
+    await triaged(resources, house, numbers[3], topic=guess("billing", abstained=True))
+    for number, topic in zip(numbers, ("billing", "outage", None, "billing"), strict=False):
+        if topic:
+            await client.post(
+                f"/api/v1/tickets/{number}/analysis/feedback",
+                json={"topic": topic},
+                headers=house.admin,
+            )
+    report = (await client.get("/api/v1/reports/triage", headers=house.admin)).json()
+    assert (report["tickets"], report["complete"]) == (4, True)
+    topic = next(one for one in report["questions"] if one["field"] == "topic")
+    assert (topic["asked"], topic["answered"], topic["coverage"]) == (4, 3, 0.75)
+    assert (topic["judged"], topic["right"], topic["corrected"]) == (2, 1, 1)
+    assert topic["precision"] == 0.5
+    assert (topic["withheld_right"], topic["withheld_wrong"]) == (1, 0)
+    assert sum(week["asked"] for week in topic["weeks"]) == 4
+    agent = await client.get("/api/v1/reports/triage", headers=house.agent)
+    assert agent.status_code == 403
+    backwards = "/api/v1/reports/triage?start=2026-05-05T00:00:00Z&end=2026-05-04T00:00:00Z"
+    assert (await client.get(backwards, headers=house.admin)).status_code == 422

@@ -1,0 +1,422 @@
+"""A desk teaches its models: promoted, refused, rolled back, cancelled; damaged files; no delay."""
+
+import asyncio
+import random
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.tickets import TicketActivities
+from activities.triage import TriageActivities
+from adapters.classifier.kept import KeptModels, store_under
+from adapters.temporal import TicketWorkflows
+from domain.errors import Conflict
+from domain.learning import ModelUnusable
+from domain.lifecycle import MODELS, TICKETS, BacktestRef, Effect, EffectInput, TrainingRef
+from domain.permissions import Principal, Role, grants_of
+from domain.states import Priority
+from domain.tickets import AgentReplied, Changed, Labelled, Ticket
+from models.session import Database, Row
+from services import learning
+from services.desks import Desks
+from services.learning import WorseModel
+from services.tickets import Origin, Tickets
+from tests.conftest import MakeTenant, Urls
+from tests.making import happens, make_agent, make_team, make_ticket, words
+from tests.workflows.conftest import Bench, FakeClassifier, FakeMail, MakeBench
+from workflows.sandbox import strict_sandbox
+from workflows.tickets import TicketWorkflow
+
+pytestmark = pytest.mark.temporal
+
+SAID = {
+    "hardware": [
+        "The printer in room {} jams",
+        "My laptop screen {} is black",
+        "Toner {} is empty",
+    ],
+    "invoices": ["Invoice {} is wrong", "You charged me twice for {}", "Refund order {} please"],
+    "access": ["I cannot log in as user {}", "Reset my password {}", "Account {} is locked"],
+}
+WRONG = {"hardware": "access", "invoices": "hardware", "access": "invoices"}
+
+
+class Desk:
+    """A tenant with labels of its own, and somebody who says what is right."""
+
+    def __init__(self, bench: Bench, tenant: uuid.UUID, agent: uuid.UUID) -> None:
+        self.bench = bench
+        self.tenant = tenant
+        self.agent = agent
+        self.chance = random.Random(7)
+        self.caller = Principal(
+            tenant_id=tenant, tenant_slug="t", kind="user", id=agent, role=Role.ADMIN,
+            grants=grants_of(Role.ADMIN),
+        )  # fmt: skip
+
+    @classmethod
+    async def made(cls, bench: Bench, tenant: uuid.UUID, **settings: object) -> "Desk":
+        async with bench.database.transaction(tenant) as work:
+            agent = await make_agent(work, role="admin")
+            await learning.set_field(
+                work, "topic", {"labels": list(SAID), **settings}, now=datetime.now(UTC)
+            )
+        return cls(bench, tenant, agent)
+
+    async def teaches(self, count: int, *, wrongly: bool = False) -> None:
+        """So many tickets, each of which somebody said the topic of."""
+        for _ in range(count):
+            label = self.chance.choice(list(SAID))
+            subject = self.chance.choice(SAID[label]).format(self.chance.randrange(900))
+            ticket = await make_ticket(
+                self.bench.database, self.bench.tickets, self.tenant, subject=subject
+            )
+            await happens(
+                self.bench.database, self.bench.tickets, self.tenant, ticket.number,
+                Labelled(topic=WRONG[label] if wrongly else label), by=self.agent,
+            )  # fmt: skip
+
+    async def trains(self) -> Row:
+        """The model's row once its training has ended."""
+        async with self.bench.database.transaction(self.tenant) as work:
+            row = await learning.train(
+                work, "topic", caller=self.caller, origin=Origin(), now=datetime.now(UTC)
+            )
+        ref = TrainingRef(tenant_id=self.tenant, slug="t", job_id=row["id"])
+        await TicketWorkflows(self.bench.client).start_training(ref)
+        handle = self.bench.client.get_workflow_handle(ref.workflow_id, result_type=str)
+        async with asyncio.timeout(120):
+            state = await handle.result()
+        row = await self.model(row["id"])
+        assert row["state"] == state
+        return row
+
+    async def model(self, model_id: uuid.UUID) -> Row:
+        async with self.bench.database.transaction(self.tenant) as work:
+            return await learning.model(work, model_id)
+
+    async def triaged(self, subject: str) -> Row:
+        """A new ticket's row after its triage, asked directly."""
+        b = self.bench
+        ticket = await make_ticket(b.database, b.tickets, self.tenant, subject=subject)
+        with ThreadPoolExecutor(1) as executor:
+            asked = TriageActivities(b.database, b.tickets, b.classifier, executor, b.kept)  # type: ignore[arg-type]
+            await asked.triage(
+                EffectInput(
+                    ticket=b.ref(self.tenant, ticket),
+                    effect=Effect(kind="triage", id="triage"),
+                    run_id="r",
+                )
+            )
+        return await b.row(self.tenant, ticket)
+
+
+async def test_what_people_say_makes_a_model_that_answers_and_says_why(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant(), apply="earned", bar=0.8)
+        before = await desk.triaged("My laptop screen 12 is black")
+        assert before["topic"] is None  # what ships knows none of this desk's labels
+        await desk.teaches(130)
+        model = await desk.trains()
+        assert (model["state"], model["version"]) == ("champion", 1), model["detail"]
+        assert model["compared_with"] == "the model that ships"
+        assert model["measures"]["accuracy"] > 0.9 > model["compared"]["accuracy"]
+        assert model["rows"] + model["measures"]["rows"] == 130
+        assert model["labels"].keys() == SAID.keys()
+        after = await desk.triaged("My laptop screen 77 is black")
+        assert after["topic"] == "hardware"
+        said = after["verdict"]["topic"]
+        assert said["model_version"] == "topic-1"
+        assert after["verdict"]["model_version"] == "test-1+topic-1"
+        assert {"laptop", "screen", "black"} & {word for word, _ in said["words"]}
+        assert len(said["top"]) == 3
+        assert not said["out_of_scope"]
+        # The audit log has what the machine did by itself, too.
+        async with b.database.transaction(desk.tenant) as work:
+            rows = await work.rows(
+                "select action, actor_kind from audit_entries where target_kind = 'triage_model'"
+            )
+        assert {(r["action"], r["actor_kind"]) for r in rows} == {
+            ("triage_model.queued", "user"),
+            ("triage_model.promoted", "system"),
+        }
+
+
+async def test_a_model_below_the_bar_suggests_and_does_nothing(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant(), apply="earned", bar=0.8)
+        await desk.teaches(100)
+        assert (await desk.trains())["state"] == "champion"
+        async with b.database.transaction(desk.tenant) as work:
+            await work.execute(
+                "update triage_models set measures = jsonb_set(measures, '{precision}', '0.79')"
+            )
+        row = await desk.triaged("Reset my password 5")
+        assert row["verdict"]["topic"]["label"] == "access"
+        assert row["topic"] is None
+        assert row["triage"] == "done"
+
+
+async def test_a_worse_model_is_refused_and_only_put_in_place_by_who_insists_and_back(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(90)
+        good = await desk.trains()
+        assert good["state"] == "champion"
+        await desk.teaches(300, wrongly=True)
+        await desk.teaches(80)  # the newest, which models are asked about, are right again
+        bad = await desk.trains()
+        assert bad["state"] == "refused", bad["detail"]
+        assert bad["detail"].startswith("Worse: ")
+        assert bad["compared_with"] == "version 1"
+        assert bad["measures"]["accuracy"] < bad["compared"]["accuracy"]
+        assert (await desk.triaged("Toner 9 is empty"))["topic"] == "hardware"
+
+        now = datetime.now(UTC)
+        async with b.database.transaction(desk.tenant) as work:
+            with pytest.raises(WorseModel, match="It was refused"):
+                await learning.promote(
+                    work, bad["id"], anyway=False, caller=desk.caller, origin=Origin(), now=now
+                )
+        async with b.database.transaction(desk.tenant) as work:
+            await learning.promote(
+                work, bad["id"], anyway=True, caller=desk.caller, origin=Origin(), now=now
+            )
+        assert (await desk.model(good["id"]))["state"] == "retired"
+        assert (await desk.triaged("Toner 9 is empty"))["topic"] == "access"
+
+        async with b.database.transaction(desk.tenant) as work:
+            row = await learning.roll_back(
+                work, "topic", caller=desk.caller, origin=Origin(), now=now
+            )
+        assert row["model"] == "topic-1"
+        assert (await desk.triaged("Toner 9 is empty"))["topic"] == "hardware"
+        async with b.database.transaction(desk.tenant) as work:
+            row = await learning.roll_back(
+                work, "topic", caller=desk.caller, origin=Origin(), now=now
+            )
+        assert row["model"] is None  # further back there is only what ships
+        async with b.database.transaction(desk.tenant) as work:
+            with pytest.raises(Conflict, match="nothing before it"):
+                await learning.roll_back(
+                    work, "topic", caller=desk.caller, origin=Origin(), now=now
+                )
+
+
+async def test_too_little_to_learn_from_is_said_in_a_sentence(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(12)
+        model = await desk.trains()
+        assert model["state"] == "refused"
+        assert model["detail"] == (
+            "12 decisions of people are too few to learn from: at least 60 are needed, 48 more."
+        )
+        assert model["sha256"] is None
+
+
+@pytest.mark.parametrize("harm", ["poisoned", "truncated", "missing"])
+async def test_a_file_that_is_not_what_was_written_is_refused_and_what_ships_answers(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, tmp_path: Path, harm: str
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(80)
+        model = await desk.trains()
+        assert model["state"] == "champion"
+        [file] = [p for p in (tmp_path / "desks").rglob(model["sha256"]) if p.is_file()]
+        content = file.read_bytes()
+        match harm:
+            case "poisoned":
+                file.write_bytes(content[:-9] + b"evil code")
+            case "truncated":
+                file.write_bytes(content[: len(content) // 2])
+            case "missing":
+                file.unlink()
+        b.kept = KeptModels(store_under(tmp_path))  # as another worker, with nothing in memory
+        row = await desk.triaged("Reset my password 5")
+        assert row["triage"] == "done"
+        assert row["verdict"]["model_version"] == "test-1"
+        problem = (await desk.model(model["id"]))["problem"]
+        said = "its file is missing" if harm == "missing" else "its content does not match its sum"
+        assert problem == f"model topic-1 cannot be used: {said}."
+
+
+async def test_another_desks_model_opens_nothing_here(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        theirs = await Desk.made(b, await make_tenant())
+        ours = await Desk.made(b, await make_tenant())
+        await theirs.teaches(80)
+        model = await theirs.trains()
+        assert model["state"] == "champion"
+        with pytest.raises(ModelUnusable):
+            await b.kept.model(ours.tenant, model["sha256"], version="topic-1")
+        # Neither their rows nor their model: this desk has nothing to learn from, and what ships.
+        mine = await ours.trains()
+        assert mine["detail"].startswith("0 decisions of people")
+        row = await ours.triaged("Reset my password 5")
+        assert row["verdict"]["model_version"] == "test-1"
+
+
+async def test_a_cancelled_training_stops_and_what_answers_goes_on(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(80)
+        async with b.database.transaction(desk.tenant) as work:
+            row = await learning.train(
+                work, "topic", caller=desk.caller, origin=Origin(), now=datetime.now(UTC)
+            )
+        async with b.database.transaction(desk.tenant) as work:
+            with pytest.raises(Conflict, match="being taught already"):
+                await learning.train(
+                    work, "topic", caller=desk.caller, origin=Origin(), now=datetime.now(UTC)
+                )
+        async with b.database.transaction(desk.tenant) as work:
+            await learning.cancel(
+                work, row["id"], caller=desk.caller, origin=Origin(), now=datetime.now(UTC)
+            )
+        ref = TrainingRef(tenant_id=desk.tenant, slug="t", job_id=row["id"])
+        await TicketWorkflows(b.client).start_training(ref)
+        handle = b.client.get_workflow_handle(ref.workflow_id, result_type=str)
+        assert await handle.result() == "cancelled"
+        assert (await desk.model(row["id"]))["sha256"] is None
+
+
+async def test_a_backtest_says_what_a_model_makes_of_the_past_and_what_it_had_not_seen(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(80)
+        model = await desk.trains()
+        assert model["state"] == "champion"
+        async with b.database.transaction(desk.tenant) as work:
+            row = await learning.backtest(
+                work, "topic", model_id=model["id"], tickets=70, caller=desk.caller,
+                origin=Origin(), now=datetime.now(UTC),
+            )  # fmt: skip
+        ref = BacktestRef(tenant_id=desk.tenant, slug="t", job_id=row["id"])
+        await TicketWorkflows(b.client).start_backtest(ref)
+        assert await b.client.get_workflow_handle(ref.workflow_id).result() == "finished"
+        async with b.database.transaction(desk.tenant) as work:
+            found = await learning.get_backtest(work, row["id"])
+        assert found["measures"]["rows"] == 70
+        assert found["unseen"]["rows"] == 20
+        assert found["unseen"]["accuracy"] == pytest.approx(model["measures"]["accuracy"])
+        assert found["recorded"]["rows"] == 0  # nobody had triaged them
+
+
+async def test_the_night_trains_the_desks_that_have_something_new(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, urls: Urls
+) -> None:
+    async with bench(dev_server) as b:
+        still = await Desk.made(b, await make_tenant())
+        busy = await Desk.made(b, await make_tenant())
+        await still.teaches(learning.NEW_DECISIONS - 1)
+        await busy.teaches(learning.NEW_DECISIONS)
+        everything = Database(urls.relay, pool_size=2)
+        for _ in range(2):  # the second finds nothing new
+            await learning.train_where_due(everything, b.database, now=datetime.now(UTC))
+        await everything.close()
+
+        async def asked(desk: Desk) -> list[tuple[str, uuid.UUID | None]]:
+            async with b.database.transaction(desk.tenant) as work:
+                return [(m["field"], m["requested_by"]) for m in await learning.models(work)]
+
+        assert await asked(still) == []
+        assert await asked(busy) == [("topic", None)]
+
+
+async def acts(b: Bench, tenant: uuid.UUID, now: datetime) -> tuple[Ticket, uuid.UUID]:
+    """A ticket that an agent prioritises, hands to a team, labels and answers."""
+    async with b.database.transaction(tenant) as work:
+        agent, team = await make_agent(work), await make_team(work)
+    ticket = await make_ticket(b.database, b.tickets, tenant, now=now)
+    await b.wake(tenant, ticket)
+    for payload in (
+        Changed(priority=Priority.LOW, team_id=team),
+        Labelled(topic="orders"),
+        AgentReplied(words()),
+    ):
+        ticket = await happens(
+            b.database, b.tickets, tenant, ticket.number, payload, by=agent, now=now
+        )
+        await b.wake(tenant, ticket)
+    return ticket, team
+
+
+async def is_untouched_but_for_the_mood(b: Bench, tenant: uuid.UUID, ticket: Ticket) -> None:
+    """What the agent decided stands; a model filled in what nobody had spoken of."""
+    row = await b.row(tenant, ticket)
+    assert (row["triage"], row["priority"], row["topic"]) == ("done", "low", "orders")
+    assert (row["team_id"], row["sentiment"]) == (ticket.team_id, "neutral")
+    [event] = [e for e in await b.timeline(tenant, ticket) if e["type"] == "triaged"]
+    assert event["data"]["applied"] == ["sentiment"]  # type: ignore[index]
+
+
+async def test_models_that_are_ill_for_an_hour_delay_no_ticket_and_then_overrule_nobody(
+    skipping: WorkflowEnvironment, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(skipping.client) as b:
+        tenant = await make_tenant()
+        b.classifier.errors = [RuntimeError("model gone")] * 10_000
+        begun = await skipping.get_current_time()
+        ticket, _ = await acts(b, tenant, begun)
+        await skipping.sleep(timedelta(hours=1))
+        assert await skipping.get_current_time() >= begun + timedelta(hours=1)
+        waiting = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+        assert (waiting["seq"], waiting["status"]) == (ticket.seq, "open")
+        assert waiting["effects"] == ["triage"]
+        assert len(b.mail.sent) == 1  # the answer went out meanwhile
+        assert (await b.row(tenant, ticket))["triage"] == "pending"
+        b.classifier.errors.clear()
+        await skipping.sleep(timedelta(minutes=6))  # the longest pause between two tries is five
+        await b.until_event(tenant, ticket, "triaged")
+        await is_untouched_but_for_the_mood(b, tenant, ticket)
+
+
+async def test_with_nobody_on_the_models_queue_tickets_go_on_and_are_triaged_later(
+    dev_server: Client, database: Database, make_tenant: MakeTenant
+) -> None:
+    tickets, classifier = Tickets(Desks()), FakeClassifier()
+    b = Bench(dev_server, database, tickets, FakeMail(), classifier, None, None)  # type: ignore[arg-type]
+    tenant = await make_tenant()
+    async with Worker(
+        dev_server,
+        task_queue=TICKETS,
+        workflows=[TicketWorkflow],
+        activities=[TicketActivities(database, tickets, search_attributes=True).advance],
+        workflow_runner=strict_sandbox(),
+    ):
+        ticket, _ = await acts(b, tenant, datetime.now(UTC))
+        async with asyncio.timeout(20):
+            while True:
+                waiting = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+                if waiting["seq"] == ticket.seq:
+                    break
+                await asyncio.sleep(0.05)
+        assert "triage" in str(waiting["effects"])
+        assert (await b.row(tenant, ticket))["triage"] == "pending"
+        with ThreadPoolExecutor(1) as executor:
+            triage = TriageActivities(database, tickets, classifier, executor)  # type: ignore[arg-type]
+            async with Worker(dev_server, task_queue=MODELS, activities=[triage.triage]):
+                await b.until_event(tenant, ticket, "triaged")
+        await is_untouched_but_for_the_mood(b, tenant, ticket)
