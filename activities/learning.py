@@ -193,7 +193,7 @@ class LearningActivities:
                 [row.text for row in taught],
                 [row.label for row in taught],
                 name=job.field,
-                precision=job.settings.bar,
+                precision=job.settings.wanted_precision,
                 tell=lambda done: tell(_READ + (_TAUGHT - _READ) * done),
             )
         )
@@ -208,7 +208,7 @@ class LearningActivities:
             size_bytes=len(made.content),
             rows=len(taught),
             labels=Counter(row.label for row in taught),
-            bar=job.settings.bar,
+            wanted_precision=job.settings.wanted_precision,
             threshold=made.threshold,
             measures=measures,
             compared_with=compared_with,

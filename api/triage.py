@@ -31,7 +31,7 @@ class QuestionOut(Shape):
 
     field: TriageField
     apply: Apply
-    bar: float = Field(description="The precision an answer has to earn.")
+    wanted_precision: float = Field(description="The precision an answer has to earn.")
     labels: list[str]
     own_labels: bool = Field(description="Whether the desk has given the labels itself.")
     model: str | None = Field(description="The desk's own that answers; null: the one that ships.")
@@ -49,11 +49,12 @@ class QuestionPatch(Request):
     """
 
     model_config = examples(
-        {"apply": "earned", "bar": 0.95}, {"labels": ["network", "hardware", "invoices"]}
+        {"apply": "earned", "wanted_precision": 0.95},
+        {"labels": ["network", "hardware", "invoices"]},
     )
 
     apply: Apply | None = None
-    bar: float | None = Field(default=None, ge=0.5, le=1.0)
+    wanted_precision: float | None = Field(default=None, ge=0.5, le=1.0)
     labels: list[str] | None = Field(default=None, max_length=MOST_LABELS)
 
 
@@ -82,7 +83,7 @@ class ModelOut(Shape):
     requested_by: UUID | None = Field(description="Null: it was its turn.")
     progress: float
     rows: int | None = Field(description="It was taught.")
-    bar: float | None
+    wanted_precision: float | None
     threshold: float | None = Field(description="Below this it does not answer.")
     measures: MeasuresOut | None
     compared_with: str | None

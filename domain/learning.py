@@ -55,7 +55,7 @@ class FieldSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     apply: Apply = "earned"
-    bar: float = Field(default=0.9, ge=0.5, le=1.0)
+    wanted_precision: float = Field(default=0.9, ge=0.5, le=1.0)
     labels: tuple[str, ...] | None = Field(default=None, max_length=MOST_LABELS)
 
 
@@ -371,5 +371,5 @@ def is_applied(settings: FieldSettings, measures: Measures | None) -> bool:
             return (
                 measures is not None
                 and measures.answered >= LEAST_ANSWERED
-                and measures.precision >= settings.bar
+                and measures.precision >= settings.wanted_precision
             )

@@ -20,7 +20,7 @@ class TriageField(Base):
     __table_args__ = (
         CheckConstraint(_FIELD, name="field"),
         CheckConstraint("apply in ('never', 'earned', 'always')", name="apply"),
-        CheckConstraint("bar between 0.5 and 1", name="bar"),
+        CheckConstraint("wanted_precision between 0.5 and 1", name="wanted_precision"),
     )
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(
@@ -28,7 +28,7 @@ class TriageField(Base):
     )
     field: Mapped[str] = mapped_column(Text, primary_key=True)
     apply: Mapped[str] = mapped_column(Text)
-    bar: Mapped[float]
+    wanted_precision: Mapped[float]
     labels: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     updated_at: Mapped[datetime]
 
@@ -67,7 +67,7 @@ class TriageModel(Owned, Base):
     progress: Mapped[float] = mapped_column(server_default="0")
     rows: Mapped[int | None]  # it was taught
     labels: Mapped[Json | None]  # with how many rows of each
-    bar: Mapped[float | None]  # the precision it was to answer with
+    wanted_precision: Mapped[float | None]  # the precision it was to answer with
     threshold: Mapped[float | None]
     measures: Mapped[Json | None]
     compared_with: Mapped[str | None] = mapped_column(Text)  # what answered then, in words

@@ -26,11 +26,6 @@ from services.tickets import Origin
 NEW_DECISIONS: Final = 25  # tickets that people judged since the last training, to train by itself
 RETRIED_AFTER: Final = timedelta(hours=20)
 MOST_BACKTESTED: Final = 20_000
-_SHOWN = (
-    "m.id, m.field, m.version, m.state, m.detail, m.problem, m.requested_by, m.progress, m.rows,"
-    " m.labels, m.bar, m.threshold, m.measures, m.compared_with, m.compared, m.taught_until,"
-    " m.sha256, m.size_bytes, m.created_at, m.started_at, m.finished_at, m.promoted_at"
-)
 
 
 class ModelNotFound(NotFound):
@@ -64,7 +59,7 @@ async def settings_of(work: Work) -> dict[TriageField, FieldSettings]:
 
 def field_settings(tenant_id: uuid.UUID) -> Statement:
     return (
-        "select field, apply, bar, labels from triage_fields where tenant_id = %s",
+        "select field, apply, wanted_precision, labels from triage_fields where tenant_id = %s",
         (tenant_id,),
     )
 
@@ -82,7 +77,7 @@ def read_settings(rows: Sequence[Row]) -> dict[TriageField, FieldSettings]:
     said = {
         row["field"]: FieldSettings(
             apply=row["apply"],
-            bar=row["bar"],
+            wanted_precision=row["wanted_precision"],
             labels=tuple(row["labels"]) if row["labels"] is not None else None,
         )
         for row in rows
@@ -116,7 +111,7 @@ def _question(
     return {
         "field": name,
         "apply": settings.apply,
-        "bar": settings.bar,
+        "wanted_precision": settings.wanted_precision,
         "labels": list(settings.labels or shipped or teams),
         "own_labels": settings.labels is not None,
         "model": f"{name}-{champion['version']}" if champion else None,
@@ -148,15 +143,17 @@ async def set_field(
     }
     if changes:
         await work.execute(
-            "insert into triage_fields (tenant_id, field, apply, bar, labels, updated_at)"
-            " values (:tenant, :field, :apply, :bar, :labels, :now)"
+            "insert into triage_fields"
+            " (tenant_id, field, apply, wanted_precision, labels, updated_at)"
+            " values (:tenant, :field, :apply, :wanted_precision, :labels, :now)"
             " on conflict (tenant_id, field) do update set apply = excluded.apply,"
-            " bar = excluded.bar, labels = excluded.labels, updated_at = excluded.updated_at",
+            " wanted_precision = excluded.wanted_precision, labels = excluded.labels,"
+            " updated_at = excluded.updated_at",
             {
                 "tenant": work.tenant_id,
                 "field": name,
                 "apply": after.apply,
-                "bar": after.bar,
+                "wanted_precision": after.wanted_precision,
                 "labels": list(after.labels) if after.labels is not None else None,
                 "now": now,
             },
@@ -191,7 +188,7 @@ async def check_label(work: Work, name: TriageField, label: str) -> None:
 async def models(work: Work, *, field: TriageField | None = None, limit: int = 100) -> list[Row]:
     """The desk's models, newest first; what is under way as well."""
     return await work.rows(
-        f"select {_SHOWN} from triage_models m where m.tenant_id = :tenant"
+        "select m.* from triage_models m where m.tenant_id = :tenant"
         + (" and m.field = :field" if field else "")
         + " order by m.created_at desc, m.id desc limit :limit",
         {"tenant": work.tenant_id, "limit": limit, **({"field": field} if field else {})},
@@ -201,7 +198,7 @@ async def models(work: Work, *, field: TriageField | None = None, limit: int = 1
 async def model(work: Work, model_id: uuid.UUID) -> Row:
     """One of them. Raises ModelNotFound."""
     row = await work.row(
-        f"select {_SHOWN} from triage_models m where m.tenant_id = :tenant and m.id = :id",
+        "select m.* from triage_models m where m.tenant_id = :tenant and m.id = :id",
         {"tenant": work.tenant_id, "id": model_id},
     )
     if row is None:

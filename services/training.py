@@ -44,7 +44,7 @@ class Learnt:
     size_bytes: int
     rows: int
     labels: Mapping[str, int]
-    bar: float
+    wanted_precision: float
     threshold: float
     measures: Measures
     compared_with: str
@@ -150,7 +150,8 @@ class Trainings:
                 await learning.retire(work, job.field, now)
             await work.execute(
                 "update triage_models set state = :state, detail = :detail, progress = 1,"
-                " rows = :rows, labels = :labels, bar = :bar, threshold = :threshold,"
+                " rows = :rows, labels = :labels, wanted_precision = :wanted_precision,"
+                " threshold = :threshold,"
                 " measures = :measures, compared_with = :compared_with, compared = :compared,"
                 " taught_until = :taught_until, sha256 = :sha256, size_bytes = :size_bytes,"
                 " finished_at = :now, promoted_at = :promoted_at"
@@ -162,7 +163,7 @@ class Trainings:
                     "detail": because,
                     "rows": learnt.rows,
                     "labels": Jsonb(dict(learnt.labels)),
-                    "bar": learnt.bar,
+                    "wanted_precision": learnt.wanted_precision,
                     "threshold": learnt.threshold,
                     "measures": _json(learnt.measures),
                     "compared_with": learnt.compared_with,

@@ -39,14 +39,16 @@ def _tables() -> None:
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
         sa.Column("field", sa.Text(), nullable=False),
         sa.Column("apply", sa.Text(), nullable=False),
-        sa.Column("bar", sa.Float(), nullable=False),
+        sa.Column("wanted_precision", sa.Float(), nullable=False),
         sa.Column("labels", postgresql.ARRAY(sa.Text()), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(FIELD, name=op.f("ck_triage_fields_field")),
         sa.CheckConstraint(
             "apply in ('never', 'earned', 'always')", name=op.f("ck_triage_fields_apply")
         ),
-        sa.CheckConstraint("bar between 0.5 and 1", name=op.f("ck_triage_fields_bar")),
+        sa.CheckConstraint(
+            "wanted_precision between 0.5 and 1", name=op.f("ck_triage_fields_wanted_precision")
+        ),
         sa.ForeignKeyConstraint(
             ["tenant_id"],
             ["tenants.id"],
@@ -66,7 +68,7 @@ def _tables() -> None:
         sa.Column("progress", sa.Float(), server_default="0", nullable=False),
         sa.Column("rows", sa.Integer(), nullable=True),
         sa.Column("labels", postgresql.JSONB(), nullable=True),
-        sa.Column("bar", sa.Float(), nullable=True),
+        sa.Column("wanted_precision", sa.Float(), nullable=True),
         sa.Column("threshold", sa.Float(), nullable=True),
         sa.Column("measures", postgresql.JSONB(), nullable=True),
         sa.Column("compared_with", sa.Text(), nullable=True),

@@ -114,7 +114,7 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     },
 }
 BODIES |= {
-    ("PATCH", "/api/v1/triage/fields/{field}"): {"bar": 0.9},
+    ("PATCH", "/api/v1/triage/fields/{field}"): {"wanted_precision": 0.9},
     ("POST", "/api/v1/triage/models/{model_id}/promote"): {},
     ("POST", "/api/v1/tickets/{number}/analysis/feedback"): {"sentiment": "negative"},
 }

@@ -154,12 +154,12 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
     assert next(one for one in before if one["field"] == "team")["labels"] == [str(house.team_id)]
     changed = await client.patch(
         "/api/v1/triage/fields/topic",
-        json={"apply": "earned", "bar": 0.95, "labels": ["network", "invoices"]},
+        json={"apply": "earned", "wanted_precision": 0.95, "labels": ["network", "invoices"]},
         headers=house.admin,
     )
     assert changed.status_code == 200, changed.text
     said = changed.json()
-    assert (said["apply"], said["bar"], said["labels"], said["applied"]) == (
+    assert (said["apply"], said["wanted_precision"], said["labels"], said["applied"]) == (
         "earned", 0.95, ["network", "invoices"], False,
     )  # fmt: skip
     audit = (await client.get("/api/v1/audit", headers=house.admin)).json()["items"]
@@ -167,7 +167,7 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
     back = await client.patch(
         "/api/v1/triage/fields/topic", json={"labels": None}, headers=house.admin
     )
-    assert (back.json()["own_labels"], back.json()["bar"]) == (False, 0.95)
+    assert (back.json()["own_labels"], back.json()["wanted_precision"]) == (False, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
         ("topic", {"labels": ["one", " "]}, 422),
         ("topic", {"labels": [str(n) for n in range(151)]}, 422),
         ("priority", {"labels": ["soon", "later"]}, 422),
-        ("topic", {"bar": 0.2}, 422),
-        ("topic", {"bar": None}, 422),
+        ("topic", {"wanted_precision": 0.2}, 422),
+        ("topic", {"wanted_precision": None}, 422),
         ("topic", {"apply": "sometimes"}, 422),
-        ("mood", {"bar": 0.9}, 422),
+        ("mood", {"wanted_precision": 0.9}, 422),
     ],
 )
 async def test_what_cannot_be_a_setting_is_refused(

@@ -175,12 +175,16 @@ def test_a_challenger_has_to_be_better_and_lose_nothing(
 @pytest.mark.parametrize(
     ("settings", "found", "applied"),
     [
-        (FieldSettings(apply="never", bar=0.5), measures(), False),
+        (FieldSettings(apply="never", wanted_precision=0.5), measures(), False),
         (FieldSettings(apply="always"), None, True),
-        (FieldSettings(apply="earned", bar=0.9), measures(), True),
-        (FieldSettings(apply="earned", bar=0.91), measures(), False),
-        (FieldSettings(apply="earned", bar=0.5), None, False),
-        (FieldSettings(bar=0.9), measures().model_copy(update={"answered": 19}), False),
+        (FieldSettings(apply="earned", wanted_precision=0.9), measures(), True),
+        (FieldSettings(apply="earned", wanted_precision=0.91), measures(), False),
+        (FieldSettings(apply="earned", wanted_precision=0.5), None, False),
+        (
+            FieldSettings(wanted_precision=0.9),
+            measures().model_copy(update={"answered": 19}),
+            False,
+        ),
     ],
 )
 def test_an_answer_is_done_once_it_has_earned_it(

@@ -121,7 +121,7 @@ async def test_what_people_say_makes_a_model_that_answers_and_says_why(
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
     async with bench(dev_server) as b:
-        desk = await Desk.made(b, await make_tenant(), apply="earned", bar=0.8)
+        desk = await Desk.made(b, await make_tenant(), apply="earned", wanted_precision=0.8)
         before = await desk.triaged("My laptop screen 12 is black")
         assert before["topic"] is None  # what ships knows none of this desk's labels
         await desk.teaches(130)
@@ -154,7 +154,7 @@ async def test_a_model_below_the_bar_suggests_and_does_nothing(
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
     async with bench(dev_server) as b:
-        desk = await Desk.made(b, await make_tenant(), apply="earned", bar=0.8)
+        desk = await Desk.made(b, await make_tenant(), apply="earned", wanted_precision=0.8)
         await desk.teaches(100)
         assert (await desk.trains())["state"] == "champion"
         async with b.database.transaction(desk.tenant) as work:
