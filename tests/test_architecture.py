@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,7 @@ def modules_of(package: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names]
 
 
+@pytest.mark.slow  # processes are started
 @pytest.mark.parametrize("package", ["api", "workflows"])
 def test_serving_and_orchestrating_never_load_the_learning_library(package: str) -> None:
     """Two seconds and a hundred megabytes, for every process that never classifies anything."""
@@ -185,10 +187,12 @@ def test_serving_and_orchestrating_never_load_the_learning_library(package: str)
     assert loaded_by(*modules) & LEARNING == set()
 
 
+@pytest.mark.slow
 def test_looking_at_what_is_loaded_would_show_the_learning_library() -> None:
     assert loaded_by("adapters.classifier.training") >= {"sklearn", "numpy"}
 
 
+@pytest.mark.slow
 def test_workflows_load_no_driver_and_no_web_server() -> None:
     """What a workflow imports, Temporal's sandbox may have to import again for every run."""
     assert loaded_by(*modules_of("workflows")) & {"fastapi", "redis", "typesense", "uvicorn"} == (
@@ -204,14 +208,20 @@ PIPELINES = {
 _ENDS = re.compile(r"(?:begin|commit|rollback|savepoint|start transaction)\b", re.IGNORECASE)
 
 
-def calls_of(method: str) -> set[tuple[str, str]]:
-    found = set()
+@lru_cache
+def _calls() -> dict[str, set[tuple[str, str]]]:
+    """Where each method is called."""
+    found: dict[str, set[tuple[str, str]]] = {}
     for path in sources():
         for place in places(path):
             match place.node:
-                case ast.Call(func=ast.Attribute(attr=name)) if name == method:
-                    found.add(place.key)
+                case ast.Call(func=ast.Attribute(attr=name)):
+                    found.setdefault(name, set()).add(place.key)
     return found
+
+
+def calls_of(method: str) -> set[tuple[str, str]]:
+    return _calls().get(method, set())
 
 
 def test_only_the_session_begins_and_ends_transactions() -> None:

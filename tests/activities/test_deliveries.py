@@ -15,6 +15,8 @@ from services.desks import Desks
 from services.tickets import Tickets
 from tests.making import happens, make_agent, make_ticket, words
 
+pytestmark = pytest.mark.slow  # mail servers that hang
+
 
 @dataclass
 class Mailbox:

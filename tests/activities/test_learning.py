@@ -26,6 +26,8 @@ from services.tickets import Origin, Tickets
 from services.training import KEPT_FILES, Trainings
 from tests.making import happens, make_agent, make_ticket
 
+pytestmark = pytest.mark.slow  # models are trained
+
 
 class Shipped:
     """Always says that it is normal, and is not sure."""

@@ -29,6 +29,8 @@ from tests.activities.test_deliveries import Mailbox
 from tests.conftest import Urls
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 
+pytestmark = pytest.mark.slow  # servers that hang
+
 SECRETS = WebhookSecrets("only for tests")
 
 

@@ -14,6 +14,8 @@ from adapters.classifier import ModelDamaged, TextModel, Unteachable, features, 
 from adapters.classifier.learning import calibration_error, macro_f1
 from adapters.classifier.model import Model
 
+pytestmark = pytest.mark.slow  # models are trained
+
 ASKED = {
     "refund": ["give me my money back", "I want a refund", "refund my order please"],
     "delivery": ["where is my parcel", "my package has not arrived", "when will it be delivered"],

@@ -26,6 +26,8 @@ from tests.api.conftest import MakeHouse
 from tests.api.test_isolation import GATED, PUBLIC, Door, Samples, sampled
 from tests.api.test_openapi import DOCUMENT, OPERATIONS, Operation, Said
 
+pytestmark = pytest.mark.slow  # every field of every body
+
 # What a field names, by its own name: one of the samples of the matrix of paths.
 NAMES = {
     "team_id": "team_id",

@@ -18,6 +18,8 @@ from domain.permissions import Role
 from models.session import Database
 from tests.api.conftest import House, make_ticket
 
+pytestmark = pytest.mark.slow  # every action, then every reader
+
 TICKETS = "/api/v1/tickets"
 KEY = "Idempotency-Key"
 Client = httpx.AsyncClient

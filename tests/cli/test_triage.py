@@ -8,6 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 
+pytestmark = pytest.mark.slow  # models are trained
+
 TRAIN = "text,label\n" + "".join(
     f"{text} {number},{label}\n"
     for number in range(8)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from domain.sla import (
 )
 from domain.states import Category, Priority
 from tests.domain.lives import KIM, OFFICE, TEAM_A, TEAM_B, H, Life, M, promise, step, t
+
+pytestmark = pytest.mark.slow  # properties over many lives
 
 OPEN, PENDING, RESOLVED = Category.OPEN, Category.PENDING, Category.RESOLVED
 OWN = [

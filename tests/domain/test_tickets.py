@@ -1183,6 +1183,7 @@ def check_decision(before: Ticket, decision: Decision, now: datetime) -> None:
     assert after.deadline_at is None or after.deadline_at > now
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from([FULL, FREE]),

@@ -14,6 +14,8 @@ from domain.tickets.replay import Recorded, replay
 from domain.verify import Hours, Line, Promise, disagreements
 from tests.domain.lives import KIM, OFFICE, TEAM_A, TEAM_B, H, M, promise, t
 
+pytestmark = pytest.mark.slow  # minute by minute
+
 NIGHTS = Calendar.model_validate(
     {
         "timezone": "America/New_York",

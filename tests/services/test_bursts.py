@@ -18,6 +18,8 @@ from services.tickets import Origin, Tickets
 from tests.conftest import Urls
 from tests.making import make_agent, make_ticket
 
+pytestmark = pytest.mark.slow  # hundreds of tickets
+
 NOW = datetime.now(UTC)
 USUAL = ("Where is my invoice for April", "When does my parcel come", "I forgot my password")
 

@@ -37,6 +37,8 @@ from tests.conftest import MakeTenant, Urls
 from tests.invariants import broken
 from tests.making import happens, make_agent, make_policy, make_team, words
 
+pytestmark = pytest.mark.slow  # races
+
 NOW = datetime.now(UTC)
 
 

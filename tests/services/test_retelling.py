@@ -27,6 +27,8 @@ from tests.adapters.test_search import typesense as typesense
 from tests.conftest import Urls
 from tests.making import make_ticket
 
+pytestmark = pytest.mark.slow  # thousands of tickets
+
 NOW = datetime.now(UTC)
 
 

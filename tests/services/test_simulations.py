@@ -19,6 +19,8 @@ from tests.conftest import Urls
 from tests.making import ALWAYS, happens, make_agent, make_policy, make_ticket, words
 from tests.services.test_verifying import MONDAY, busy_desk
 
+pytestmark = pytest.mark.slow  # processes are started
+
 SINCE, UNTIL = MONDAY - timedelta(days=1), MONDAY + timedelta(days=90)
 
 

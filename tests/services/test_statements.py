@@ -16,6 +16,8 @@ from models.session import Database, Row
 from services import statements
 from tests.services.test_simulations import answered_after
 
+pytestmark = pytest.mark.slow  # documents are drawn
+
 SECRET = "only for tests: " + "s" * 32
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)

@@ -20,6 +20,8 @@ from services.tickets import Tickets
 from tests.conftest import MakeTenant, Urls
 from tests.making import happens, make_agent, make_team, make_ticket
 
+pytestmark = pytest.mark.slow  # hundreds of tickets
+
 NOW = datetime.now(UTC)
 KINDS: tuple[suggestions.Kind, ...] = ("article", "canned", "reply")
 

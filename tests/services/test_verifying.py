@@ -25,6 +25,8 @@ from services.tickets import Tickets
 from services.verifying import verify
 from tests.making import happens, make_agent, make_policy, make_team, make_ticket, words
 
+pytestmark = pytest.mark.slow  # minute by minute
+
 OFFICE = Calendar.model_validate(
     {
         "timezone": "Europe/Berlin",

@@ -15,6 +15,8 @@ import pytest
 
 from stack.processes import Child, Command, Died, Identity, NotReady, StackError, TooSlow, end
 
+pytestmark = pytest.mark.slow  # children take their time
+
 Make = Callable[..., Child]
 
 
