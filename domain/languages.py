@@ -46,7 +46,7 @@ _SMALL_WORDS: Final[Mapping[str, frozenset[str]]] = {
         "de": "der die das und ist nicht ich sie wir ein eine einen zu mit auf für von den dem es"
         " im haben hat bei wie was kann bitte aber noch mein meine auch wird oder wenn nach seit"
         " mir uns um aus am an kein keine sind war werden habe ihr ihre hallo danke warum wo zum"
-        " zur doch schon nur mehr können dass funktioniert",
+        " zur doch schon nur mehr können dass funktioniert unser unsere",
         "fr": "le la les de des et est un une je vous nous pour dans que qui ne pas sur avec mon ma"
         " mes votre ce cette il elle en au aux du par plus mais ou si ai suis n'arrive depuis"
         " bonjour merci être avoir sont notre comment mes se à j'ai d'un c'est très fait",
@@ -125,6 +125,9 @@ _SMALL_WORDS: Final[Mapping[str, frozenset[str]]] = {
 _LATIN: Final = tuple(
     code for code in _SMALL_WORDS if not any(code in codes for codes in _SHARED.values())
 )
+
+SMALL_WORDS: Final[frozenset[str]] = frozenset().union(*_SMALL_WORDS.values())
+"""Words that hold sentences together, of every language known by them: they say little else."""
 
 LANGUAGES: Final = tuple(sorted({*_SMALL_WORDS, *_SCRIPTS.values()}))
 """ISO 639-1 codes of what is told apart."""

@@ -16,6 +16,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from domain.languages import SMALL_WORDS
+
 MOST_ASKED: Final = 60
 """Words of a query that are looked for; the subject's come first, then the newest."""
 MOST_KEPT: Final = 60
@@ -36,7 +38,8 @@ _RESEMBLING: Final = 0.4
 _OF_STEM: Final = 0.85
 _IN_BODY: Final = 0.85
 _USUAL_LENGTH: Final = 150
-_SHORT, _OF_SHORT = 3, 0.4  # "the", "and", "der": rare in a small desk, and still saying little
+# "our", "und", "what": rare in a small desk, and still saying little.
+_SHORT, _OF_SHORT, _OF_SMALL = 3, 0.4, 0.1
 
 _WORD: Final = re.compile(r"\w+")
 # Written without spaces: pairs of neighbours stand for words.
@@ -164,6 +167,18 @@ def rarity(documents: int, total: int) -> float:
     return math.log(1 + (max(total, documents) - documents + 0.5) / (documents + 0.5))
 
 
+def _telling(word: str) -> float:
+    """What part of its rarity a word is worth."""
+    if word in _small():
+        return _OF_SMALL
+    return _OF_SHORT if len(word) <= _SHORT and word.isascii() else 1.0
+
+
+@lru_cache(maxsize=1)
+def _small() -> frozenset[str]:
+    return frozenset(folded(word) for word in SMALL_WORDS)
+
+
 class Spread:
     """How many documents have each form of a query's words, and what that makes them worth."""
 
@@ -186,8 +201,7 @@ class Spread:
                 unknown.add(word)
                 documents = min((n for n in map(self._documents, coarse) if n), default=0)
             if documents:
-                share = _OF_SHORT if len(word) <= _SHORT and word.isascii() else 1.0
-                weights[word] = share * rarity(documents, self._total)
+                weights[word] = _telling(word) * rarity(documents, self._total)
         return Scorer(weights, frozenset(unknown))
 
     def probes(self) -> list[Probe]:

@@ -72,6 +72,14 @@ def test_a_query_finds_what_it_means_misspelt_inflected_or_not(query: str, wante
     assert best(query)[0] == wanted
 
 
+@pytest.mark.parametrize(
+    "query", ["Wo wird unsere Werft im Mai lackiert?", "When will you open with the lamps?"]
+)
+def test_words_that_only_hold_sentences_together_are_no_reason(query: str) -> None:
+    assert "parcel" not in best(query)
+    assert "password" not in best(query)
+
+
 def test_a_query_of_other_words_finds_nothing() -> None:
     assert best("elephants dance slowly") == []
     assert best("") == []
