@@ -92,7 +92,8 @@ def forms_of(word: str, *, asked: bool = False) -> Forms:
         return Forms(whole, ())  # of "INV-20417" nothing resembles "INV-20418" usefully
     begins = f"^{word[:_AFFIX]}"
     ends = f"${word[-_AFFIX:]}"
-    skeleton = f"~{word[0]}{''.join(sorted(set(word[1:]) - _VOWELS))}"
+    sounds = set(word[1:].replace("ck", "k")) - _VOWELS
+    skeleton = f"~{word[0]}{''.join(sorted(sounds))}"
     if asked:
         return Forms(whole, (begins, ends, skeleton))
     return Forms(whole, (begins, ends if len(word) >= _LONG else skeleton))
@@ -202,6 +203,8 @@ class Spread:
                 documents = min((n for n in map(self._documents, coarse) if n), default=0)
             if documents:
                 weights[word] = _telling(word) * rarity(documents, self._total)
+        if weights.keys() <= _small():
+            weights.clear()  # nothing that the query is about leads anywhere
         return Scorer(weights, frozenset(unknown))
 
     def probes(self) -> list[Probe]:
