@@ -2,16 +2,28 @@
 
 import json
 import uuid
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Literal
 
 from adapters.statements import pdf
 from domain.errors import Conflict, Invalid, NotFound
 from domain.permissions import Principal
-from domain.statements import FIRST, SIGNATURE, chain_fault, sealed, signing_key, spelled
+from domain.statements import (
+    FIRST,
+    SIGNATURE,
+    StatementPlan,
+    chain_fault,
+    month_after,
+    months_due,
+    sealed,
+    signing_key,
+    span_of,
+    spelled,
+)
 from models.base import new_id
-from models.session import Row, Work
-from services import audit, promises
+from models.session import Database, Row, Work
+from services import alerting, audit, promises
 from services.promises import By, Chosen, Every, Which
 from services.tickets import Origin
 
@@ -35,10 +47,6 @@ class StatementMade(Conflict):
         super().__init__(f"The statement of {month} was signed already. It is not made anew.")
 
 
-def month_after(month: date) -> date:
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
-
-
 async def make(
     work: Work,
     *,
@@ -52,12 +60,18 @@ async def make(
 ) -> Row:
     """The month's statement, signed and chained to the one before. A month is stated once.
 
-    Months are those of UTC, over when they are stated, and stated in their order.
+    Months are those of the zone that the tenant chose, else of UTC; over when they are stated, and
+    stated in their order. One that follows the month before begins where that one ended, so that
+    nothing counts twice or never when the tenant chooses another zone.
     """
-    month = month.replace(day=1)
-    since = datetime(month.year, month.month, 1, tzinfo=UTC)
-    after = month_after(month)
-    until = datetime(after.year, after.month, 1, tzinfo=UTC)
+    tenant = await work.row(
+        "select slug, name, settings -> 'monthly_statements' ->> 'zone' as zone from tenants"
+        " where id = :t",
+        {"t": work.tenant_id},
+    )
+    assert tenant is not None
+    month, zone = month.replace(day=1), tenant["zone"] or "UTC"
+    since, until = span_of(month, zone)
     if until > now:
         raise Invalid("The month is not over.", fields={"/month": "has not ended"})
     subject = await work.row(
@@ -72,16 +86,17 @@ async def make(
         {"lock": _LOCK, "key": int.from_bytes(subject_id.bytes[-4:], "big", signed=True)},
     )
     last = await work.row(
-        "select position, month, hash from statements where tenant_id = :tenant and kind = :kind"
-        " and subject_id = :id order by position desc limit 1",
+        "select position, month, hash, said from statements"
+        " where tenant_id = :tenant and kind = :kind and subject_id = :id"
+        " order by position desc limit 1",
         {"tenant": work.tenant_id, "kind": kind, "id": subject_id},
     )
     if last is not None and last["month"] == month:
         raise StatementMade(month.isoformat()[:7])
     if last is not None and last["month"] > month:
         raise Conflict("A later month was stated already; statements follow each other.")
-    tenant = await work.row("select slug, name from tenants where id = :t", {"t": work.tenant_id})
-    assert tenant is not None
+    if last is not None and month_after(last["month"]) == month:
+        since = datetime.fromisoformat(json.loads(bytes(last["said"]))["to"])
     own = (subject_id,)
     chosen = Chosen(
         since=since,
@@ -102,6 +117,7 @@ async def make(
             "month": month.isoformat()[:7],
             "from": since.isoformat(),
             "to": until.isoformat(),
+            "zone": zone,
             "made_at": now.isoformat(),
             "position": 1 if last is None else last["position"] + 1,
             "previous": FIRST if last is None else bytes(last["hash"]).hex(),
@@ -207,7 +223,8 @@ async def statements(
 
 def as_pdf(row: Row) -> bytes:
     """The statement as a page to print."""
-    return pdf(json.loads(bytes(row["said"])))
+    document = bytes(row["said"])
+    return pdf(json.loads(document), document)
 
 
 async def chain(work: Work, *, secret: str, kind: Kind, subject_id: uuid.UUID) -> str | None:
@@ -221,3 +238,106 @@ async def chain(work: Work, *, secret: str, kind: Kind, subject_id: uuid.UUID) -
     )
     said = [json.loads(bytes(row["said"])) for row in rows]
     return chain_fault(said, signing_key(secret, tenant["slug"]))
+
+
+# Made by themselves.
+
+
+async def make_due(
+    relay_database: Database,
+    database: Database,
+    *,
+    secret: str,
+    now: datetime,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Makes what tenants want made every month and is due, for organizations; how many.
+
+    Each in a transaction of its own, and each once: broken off or repeated, it goes on with what
+    is left. When a month is complete the admins hear of it, in the same transaction as its row.
+    """
+    async with relay_database.transaction(None) as work:
+        planned = await work.rows(
+            "select id, settings -> 'monthly_statements' as plan from tenants"
+            " where jsonb_typeof(settings -> 'monthly_statements') = 'object' order by id"
+        )
+    made = 0
+    for row in planned:
+        tenant, plan = row["id"], StatementPlan.model_validate(row["plan"])
+        async with database.transaction(tenant) as work:
+            runs = await work.rows(
+                "select month from statement_runs where tenant_id = :tenant", {"tenant": tenant}
+            )
+        for month in months_due(plan, {run["month"] for run in runs}, now=now):
+            made += await _make_all(
+                database, tenant, plan, month, secret=secret, now=now, progress=progress
+            )
+            progress(made)
+    return made
+
+
+async def _make_all(
+    database: Database,
+    tenant: uuid.UUID,
+    plan: StatementPlan,
+    month: date,
+    *,
+    secret: str,
+    now: datetime,
+    progress: Callable[[int], None],
+) -> int:
+    """A month's statements of every organization that has one before, or to which it happened."""
+    since, until = span_of(month, plan.zone)
+    async with database.transaction(tenant) as work:
+        wanted = await work.rows(
+            "select o.id from organizations o where o.tenant_id = :tenant and (exists (select from"
+            " statements s where s.tenant_id = o.tenant_id and s.kind = 'organization'"
+            " and s.subject_id = o.id) or exists (select from clocks c join tickets t"
+            " on t.tenant_id = c.tenant_id and t.id = c.ticket_id where c.tenant_id = o.tenant_id"
+            " and t.organization_id = o.id and c.stopped_at >= :since and c.stopped_at < :until))"
+            " and not exists (select from statements s where s.tenant_id = o.tenant_id"
+            "  and s.kind = 'organization' and s.subject_id = o.id and s.month >= :month)"
+            " order by o.id",
+            {"tenant": tenant, "since": since, "until": until, "month": month},
+        )
+    made = 0
+    for row in wanted:
+        try:
+            async with database.transaction(tenant) as work:
+                await make(
+                    work, secret=secret, kind="organization", subject_id=row["id"], month=month,
+                    caller=None, origin=None, now=now,
+                )  # fmt: skip
+        except (Conflict, Invalid):
+            continue  # somebody was faster, or the organization is gone
+        made += 1
+        progress(made)
+    async with database.transaction(tenant) as work:
+        await _finish(work, plan, month, now=now)
+    return made
+
+
+async def _finish(work: Work, plan: StatementPlan, month: date, *, now: datetime) -> None:
+    """The month is complete: noted once, and told to the admins with it."""
+    said = month.isoformat()[:7]
+    finished = await work.rows(
+        "insert into statement_runs (tenant_id, month, zone, made, finished_at)"
+        " select :tenant, :month, :zone, count(*), :now from statements"
+        " where tenant_id = :tenant and kind = 'organization' and month = :month"
+        " on conflict (tenant_id, month) do nothing returning made",
+        {"tenant": work.tenant_id, "month": month, "zone": plan.zone, "now": now},
+    )
+    if not finished:
+        return
+    admins = await work.rows(
+        "select id from users where tenant_id = :tenant and active and role = 'admin' order by id",
+        {"tenant": work.tenant_id},
+    )
+    told = {"month": said, "zone": plan.zone, "made": finished[0]["made"]}
+    if admins:
+        await work.batch(
+            *(
+                alerting.notice(work.tenant_id, admin["id"], "statements_made", told, at=now)
+                for admin in admins
+            )
+        )

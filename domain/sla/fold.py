@@ -66,12 +66,13 @@ def observe(
             after.append(_continued(clock, reading, fact, terms))
         else:
             after.append(clock)
+    latest: dict[Metric, Clock] = {}
+    for clock in after:
+        known = latest.get(clock.metric)
+        if known is None or known.cycle < clock.cycle:
+            latest[clock.metric] = clock
     for metric in _metrics(clocks, terms):
-        last = max(
-            (clock for clock in after if clock.metric == metric),
-            key=lambda clock: clock.cycle,
-            default=None,
-        )
+        last = latest.get(metric)
         if last is not None and last.is_running:
             continue
         begun = _next(metric, last, fact, terms, answered=answered, past=past)
@@ -333,7 +334,7 @@ def _reopened(last: Clock, reading: Reading, fact: Fact, terms: Terms | None) ->
         return None
     if chosen == "restart":
         return _fresh(last.metric, reading, fact, terms, cycle=last.cycle + 1, start=fact.at)
-    pauses = last.pauses
+    pauses = last.counted
     if chosen == "continue":
         pauses = with_pause(pauses, Pause(start=last.stopped_at, end=fact.at))
     again = {step.id for step in terms.policy.steps if step.per_cycle} if terms else set()
@@ -447,6 +448,8 @@ def _ended(clock: Clock, reading: Reading | None, fact: Fact, terms: Terms | Non
 
 def _summed_up(clock: Clock, at: datetime, terms: Terms | None) -> Clock:
     """The clock with what it used and paused; `used` stays unknown where its calendar is."""
+    if terms is not None and not terms.sums:
+        return clock
     calendar = None
     if terms is not None:
         calendar = terms.calendar_of(clock.calendar_id, clock.calendar_version)
@@ -455,7 +458,7 @@ def _summed_up(clock: Clock, at: datetime, terms: Terms | None) -> Clock:
         update={
             "used": None
             if calendar is None
-            else elapsed(clock.started_at, at, calendar, clock.pauses),
+            else elapsed(clock.started_at, at, calendar, clock.counted),
             "paused": sum((piece.end - piece.start for piece in paused), timedelta()),
         }
     )

@@ -142,7 +142,11 @@ def in_order(moments: Iterable[Moment]) -> list[Moment]:
 def _pending(clocks: Sequence[Clock], terms: Terms | None) -> Iterable[Moment]:
     """Every breach not yet reported and every step not yet done, in no order."""
     for index, clock in enumerate(clocks):
-        if clock.outcome in (Outcome.CANCELLED, Outcome.NOT_APPLICABLE):
+        if clock.outcome is not Outcome.RUNNING and (
+            clock.breached_at is None
+            or clock.detected_at is not None
+            or clock.outcome in (Outcome.CANCELLED, Outcome.NOT_APPLICABLE)
+        ):
             continue
         if clock.detected_at is None:
             breach = None
@@ -208,7 +212,7 @@ def _meant_at(clock: Clock, step: Step, calendar: Calendar) -> datetime | None:
     if step.percent is not None:
         distance = (clock.due_at - clock.started_at) * (step.percent / 100 - 1)
     assert distance is not None
-    return after_pauses(max(clock.due_at + distance, clock.started_at), clock.pauses)
+    return after_pauses(max(clock.due_at + distance, clock.started_at), clock.counted)
 
 
 def _held_up(clock: Clock, step: Step, at: datetime, zone: str) -> datetime | None:
@@ -225,7 +229,7 @@ def _held_up(clock: Clock, step: Step, at: datetime, zone: str) -> datetime | No
         if step.quiet is not None:
             free = step.quiet.after(free or at, zone)
         if free != at:
-            free = after_pauses(free or at, clock.pauses)
+            free = after_pauses(free or at, clock.counted)
         if free is None or free == at:
             return free
         at = free

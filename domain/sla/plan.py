@@ -17,12 +17,10 @@ from domain.sla.policies import BusinessDays, Policy, Terms, allowance
 
 def is_under(clock: Clock, policy: Policy) -> bool:
     """Whether the clock was planned by exactly this policy and calendar."""
+    # As a tuple: what is the same object is not compared by value.
     return (
-        clock.policy_id == policy.id
-        and clock.policy_version == policy.version
-        and clock.calendar_id == policy.calendar_id
-        and clock.calendar_version == policy.calendar_version
-    )
+        clock.policy_id, clock.policy_version, clock.calendar_id, clock.calendar_version
+    ) == (policy.id, policy.version, policy.calendar_id, policy.calendar_version)  # fmt: skip
 
 
 def under_terms(clock: Clock, fact: Fact, terms: Terms | None) -> Clock:
@@ -44,7 +42,7 @@ def under_terms(clock: Clock, fact: Fact, terms: Terms | None) -> Clock:
     is_same = days == clock.target_days and (days is not None or clock.target == promised)
     if is_same and is_under(clock, policy):
         return clock
-    return clock.model_copy(
+    return with_max_pause(clock, policy.max_pause.get(clock.metric), fact.at).model_copy(
         update={
             "target": allowance(promised, clock.started_at, terms.calendar),
             "target_days": days,
@@ -96,6 +94,35 @@ def paused_or_resumed(clock: Clock, at: datetime, *, pausing: bool) -> Clock:
     return clock.model_copy(update={"pauses": pauses})
 
 
+def with_max_pause(clock: Clock, longest: timedelta | None, at: datetime) -> Clock:
+    """The clock with another limit of its pauses from `at` on; the same object when it is the same.
+
+    Pauses taken stay as they counted. A limit that is new counts what comes; one that changes
+    moves by the difference, and never to before what was taken.
+    """
+    if clock.max_pause == longest:
+        return clock
+    pauses = settled(clock, at)
+    limit = None
+    if longest is not None:
+        taken = sum(((pause.end or at) - pause.start for pause in pauses), timedelta())
+        limit = taken + longest
+        if clock.max_pause is not None and clock.pause_limit is not None:
+            limit = max(taken, clock.pause_limit - clock.max_pause + longest)
+    return clock.model_copy(update={"max_pause": longest, "pause_limit": limit, "pauses": pauses})
+
+
+def settled(clock: Clock, at: datetime) -> tuple[Pause, ...]:
+    """The pauses as they have counted until `at`; one that still counts goes on."""
+    if clock.pause_limit is None:
+        return clock.pauses
+    counted = clock.counted
+    runs_on = clock.runs_on_at
+    if runs_on is not None and at < runs_on:
+        return (*counted[:-1], Pause(start=counted[-1].start))
+    return counted
+
+
 def with_pause(pauses: tuple[Pause, ...], pause: Pause) -> tuple[Pause, ...]:
     """The pauses with one more at the end, made one with the last if it follows without a break."""
     if pauses and pauses[-1].end == pause.start:
@@ -127,7 +154,7 @@ def planned(clock: Clock, terms: Terms | None) -> Clock:
     """The clock with its deadline worked out anew from the start."""
     due = None
     if clock.due_override is not None:
-        due = after_pauses(max(clock.due_override.due_at, clock.started_at), clock.pauses)
+        due = after_pauses(max(clock.due_override.due_at, clock.started_at), clock.counted)
     elif terms is not None and clock.target is not None:
         due = used_up_at(clock, clock.target, terms.calendar)
     return clock.model_copy(update={"due_at": due})
@@ -136,7 +163,7 @@ def planned(clock: Clock, terms: Terms | None) -> Clock:
 def used_up_at(clock: Clock, amount: timedelta, calendar: Calendar) -> datetime | None:
     """When a clock has run for `amount`; None while it cannot be known."""
     try:
-        return due_at(clock.started_at, max(amount, timedelta()), calendar, clock.pauses)
+        return due_at(clock.started_at, max(amount, timedelta()), calendar, clock.counted)
     except (NeverOpen, StillPaused):
         return None
 
@@ -150,7 +177,7 @@ def whole(clock: Clock, calendar: Calendar) -> timedelta | None:
         return clock.target
     if clock.due_at is None:
         return None
-    return elapsed(clock.started_at, clock.due_at, calendar, clock.pauses)
+    return elapsed(clock.started_at, clock.due_at, calendar, clock.counted)
 
 
 def breach_of(clock: Clock) -> tuple[datetime, str | None] | None:

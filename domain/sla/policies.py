@@ -179,6 +179,8 @@ class BusinessDays(_Frozen):
 
 
 Target = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=3660))] | BusinessDays
+# How long the pauses of one cycle may be altogether, on the wall clock.
+Longest = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=3660))]
 Reopening = Literal["continue", "restart", "include_resolved", "never"]
 
 
@@ -227,6 +229,8 @@ class Policy(_Frozen):
 
     It applies to tickets for which `conditions` hold, to all without any. `pause_in` names the
     categories in which a metric pauses, `pause_when` further conditions under which it does.
+    `max_pause` says how much of a metric's pauses counts in one cycle, on the wall clock; after
+    that it runs on though the ticket still waits.
     """
 
     id: UUID
@@ -248,6 +252,9 @@ class Policy(_Frozen):
         default_factory=dict, exclude_if=lambda value: not value
     )
     merge_inherits_start: bool = Field(default=False, exclude_if=lambda value: not value)
+    max_pause: dict[Metric, Longest] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
 
     @field_serializer("pause_in", when_used="json")
     def _in_order(self, pauses: dict[Metric, frozenset[Category]]) -> dict[Metric, list[Category]]:
@@ -264,7 +271,7 @@ class Policy(_Frozen):
         own = [clock.metric for clock in self.clocks]
         if len(own) != len(set(own)):
             raise ValueError("two clocks share a name")
-        named = {*self.targets, *self.pause_in, *self.pause_when, *self.reopening}
+        named = {*self.targets, *self.pause_in, *self.pause_when, *self.reopening, *self.max_pause}
         named |= {step.metric for step in self.steps}
         if unknown := {metric for metric in named if metric.is_own} - set(own):
             raise ValueError(f"no clock is called {min(unknown)}")
@@ -309,6 +316,8 @@ class Terms:
     calendars: Mapping[tuple[UUID, int], Calendar] = field(
         default_factory=dict, compare=False, repr=False
     )
+    # Whether a cycle that ends is told what it used and paused: what-if does not ask.
+    sums: bool = field(default=True, compare=False, repr=False)
 
     def calendar_of(self, calendar_id: UUID | None, version: int | None) -> Calendar | None:
         """The version of a calendar, if it is at hand."""

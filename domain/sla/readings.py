@@ -1,5 +1,6 @@
 """What a fact means to a metric: whether it starts, ends or pauses its clock."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from domain.sla.clocks import Clock, Fact
@@ -35,36 +36,66 @@ def read(
 
 def signals(fact: Fact, *, answered: bool) -> frozenset[Signal]:
     """`answered`: the first reply is not owed any more."""
+    return _heard(
+        fact.created_by,
+        fact.is_creation,
+        fact.is_creation and fact.automatic,
+        fact.by_customer,
+        fact.by_agent,
+        fact.category,
+        fact.is_reopened,
+        answered,
+    )
+
+
+# There are few kinds of facts, and each is read once for every promise: what was read before is
+# the same again. A simulation reads millions.
+@lru_cache(maxsize=4096)
+def _heard(
+    created_by: str | None,
+    is_creation: bool,
+    by_machine: bool,
+    by_customer: bool,
+    by_agent: bool,
+    category: Category,
+    is_reopened: bool,
+    answered: bool,
+) -> frozenset[Signal]:
     found = set()
-    if fact.created_by == "customer" and not (fact.is_creation and fact.automatic):
+    if created_by == "customer" and not by_machine:
         found.add(Signal.CREATED_BY_CUSTOMER)
-    elif fact.created_by == "agent":
+    elif created_by == "agent":
         found.add(Signal.CREATED_BY_AGENT)
-    if fact.by_customer:
+    if by_customer:
         found.add(Signal.CUSTOMER_MESSAGE)
-        if fact.created_by == "machine":
+        if created_by == "machine":
             found.add(Signal.FIRST_WORDS)
-        owed_before = not (answered or fact.created_by == "agent" or fact.is_reopened)
-        if fact.category.is_active and not fact.is_creation and not owed_before:
+        owed_before = not (answered or created_by == "agent" or is_reopened)
+        if category.is_active and not is_creation and not owed_before:
             found.add(Signal.CUSTOMER_WAITS)
-    if fact.by_agent:
+    if by_agent:
         found.add(Signal.AGENT_REPLY)
-        if fact.category.is_active:
+        if category.is_active:
             found.add(Signal.UPDATED)
-    if fact.is_resolved:
+    if category in (Category.RESOLVED, Category.CLOSED):
         found.add(Signal.RESOLVED)
     return frozenset(found)
 
 
 def _shipped(metric: Metric, fact: Fact, terms: Terms | None, *, answered: bool) -> Reading:
+    pausing = RULES[metric].pauses if terms is None else terms.policy.pausing(metric)
+    pauses = fact.category in pausing or _paused_when(metric, fact, terms)
+    return _meaning(metric, signals(fact, answered=answered), pauses)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(metric: Metric, heard: frozenset[Signal], pauses: bool) -> Reading:
     rule = RULES[metric]
-    heard = signals(fact, answered=answered)
-    pausing = rule.pauses if terms is None else terms.policy.pausing(metric)
     return Reading(
         starts=bool(rule.starts & heard),
         meets=bool(rule.meets & heard),
         drops=bool(rule.drops & heard),
-        pauses=fact.category in pausing or _paused_when(metric, fact, terms),
+        pauses=pauses,
         repeat=rule.repeat,
         ends_with_reply=Signal.AGENT_REPLY in rule.meets,
         from_creation=bool(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.sla.clocks import Clock
+from domain.verify.cycles import Cycle
 from domain.verify.hours import Hours
-from domain.verify.recount import Cycle, recount
+from domain.verify.recount import recount
 from domain.verify.told import Line, Promise, PromiseOf, read
 
 
@@ -70,6 +71,7 @@ def _compared(row: Clock, cycle: Cycle) -> list[Pair]:
         ("started", row.started_at, cycle.started),
         ("target", row.target, cycle.target),
         ("pauses", pauses, [(pause.start, pause.end) for pause in cycle.pauses]),
+        ("what counts of the pauses", row.pause_limit, cycle.allowed),
         ("due", row.due_at, cycle.due),
         ("stopped", row.stopped_at, cycle.stopped),
         ("outcome", row.outcome.value, cycle.outcome),
@@ -78,7 +80,7 @@ def _compared(row: Clock, cycle: Cycle) -> list[Pair]:
     if row.breached_at is not None:
         pairs.append(("cause of the breach", row.caused_by, cycle.caused_by))
     if row.used is not None and cycle.stopped is not None and cycle.hours is not None:
-        counted = cycle.hours.used(cycle.started, cycle.stopped, cycle.pauses)
+        counted = cycle.hours.used(cycle.started, cycle.stopped, cycle.counting())
         pairs.append(("open time used", row.used, counted))
     return pairs
 

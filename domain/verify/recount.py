@@ -5,18 +5,15 @@ docs/sla.md. Nothing here is fast and nothing is shared with the clocks it check
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from uuid import UUID
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from domain.calendars import Interval
 from domain.sla.metrics import Metric
 from domain.sla.policies import BusinessDays, Policy, Target
 from domain.states import Category
-from domain.verify.hours import Hours
+from domain.verify.cycles import Cycle, Ids
 from domain.verify.told import Moment, Promise, holds, time_of
-
-Ids = tuple[UUID, int, UUID, int]
 
 # What starts with the ticket; of these, what goes on after it was reopened.
 FROM_CREATION = ("first_reply", "requester_wait", "agent_work", "first_resolution", "resolution")
@@ -31,73 +28,6 @@ PAUSES: Mapping[str, tuple[Category, ...]] = {
     "first_resolution": (Category.PENDING,),
     "resolution": (Category.PENDING,),
 }
-
-
-@dataclass(slots=True, kw_only=True)
-class Cycle:
-    """One cycle as the timeline says it was."""
-
-    metric: Metric
-    number: int
-    started: datetime
-    planned: datetime
-    planned_because: str | None
-    promised: Target | None = None
-    target: timedelta | None = None
-    ids: Ids | None = None
-    hours: Hours | None = None  # of the plan that made `due`
-    pauses: list[Interval] = field(default_factory=list)
-    due: datetime | None = None
-    override: datetime | None = None
-    stopped: datetime | None = None
-    outcome: str = "running"
-    because: str | None = None
-    breached: datetime | None = None
-    caused_by: str | None = None
-    team: object = None  # whose stay a group clock measures
-
-    @property
-    def runs(self) -> bool:
-        return self.outcome == "running"
-
-    @property
-    def is_paused(self) -> bool:
-        return bool(self.pauses) and self.pauses[-1].end is None
-
-    def notice(self, at: datetime) -> None:
-        """A deadline that has come is a breach, at the earliest when it was planned."""
-        if self.runs and self.breached is None and self.due is not None:
-            true_time = max(self.due, self.planned)
-            if true_time <= at:
-                self.breached = true_time
-                self.caused_by = self.planned_because if self.planned > self.due else None
-
-    def plan(self, promise: Promise | None) -> None:
-        """The deadline, from the start: the whole target in open time outside of pauses."""
-        self.due = None
-        if self.override is not None:
-            at = max(self.override, self.started)
-            for pause in self.pauses:
-                if pause.start < at:
-                    if pause.end is None:
-                        return
-                    at = max(at, pause.end)
-            self.due = at
-        elif promise is not None and self.target is not None:
-            self.hours = promise.hours
-            self.due = promise.hours.due(self.started, self.target, self.pauses)
-
-    def pause(self, at: datetime) -> None:
-        if self.pauses and self.pauses[-1].end == at:
-            self.pauses[-1] = Interval(start=self.pauses[-1].start)
-        else:
-            self.pauses.append(Interval(start=at))
-
-    def resume(self, at: datetime) -> None:
-        if self.is_paused:
-            start = self.pauses.pop().start
-            if start < at:
-                self.pauses.append(Interval(start=start, end=at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +280,7 @@ def _reopened(last: Cycle, reading: Reading, moment: Moment) -> Cycle | None:
         started=last.started,
         planned=moment.at,
         planned_because="reopened",
-        pauses=list(last.pauses),
+        pauses=list(last.counting()),
         team=moment.values.get("team_id"),
     )
     if chosen == "continue":
@@ -457,6 +387,7 @@ def _under(cycle: Cycle, moment: Moment) -> bool:
         return False
     if cycle.ids is not None:
         cycle.planned_because = _why(cycle.ids, ids, is_same=is_same)
+    cycle.limit(promise.policy.max_pause.get(cycle.metric), moment.at)
     cycle.promised, cycle.ids, cycle.planned = promised, ids, moment.at
     cycle.hours = promise.hours
     if isinstance(promised, BusinessDays):

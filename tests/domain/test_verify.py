@@ -52,7 +52,16 @@ POLICIES = [
     ),
     promise(Metric.RESOLUTION, Metric.NEXT_REPLY, policy=7, calendar_version=2, calendar=NIGHTS),
 ]  # fmt: skip
+LONGEST = (
+    {"resolution": 3 * H, "agent_work": 20 * M, "group:handling": H, "requester_wait": 30 * H},
+    {"resolution": 26 * H, "pausable_update": 2 * H, "agent_work": 45 * M},
+)
+POLICIES += [
+    promise(*METRICS, clocks=OWN, version=10 + n, max_pause=longest)
+    for n, longest in enumerate(LONGEST)
+]
 DAYS = promise(Metric.RESOLUTION, version=9).policy.model_dump()
+DAYS["max_pause"] = {"resolution": 5 * H}
 DAYS["targets"] = {"resolution": {p: {"business_days": 2} for p in ("normal", "high")}}
 POLICIES.append(Terms(POLICIES[0].policy.model_validate(DAYS), OFFICE))
 TERMS: Mapping[tuple[UUID, int], Terms] = {
