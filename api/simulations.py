@@ -1,7 +1,7 @@
 """Drafts of policies and calendars, tried on the past before anybody is promised anything."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -9,17 +9,20 @@ from pydantic import Field, field_validator, model_validator
 
 from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, From, Tx
+from api.floors import StaffingOut, share, staffing_out
 from api.promises import JSON, shown
 from api.routing import Route
 from api.shapes import Instant, Page, Request, Shape, examples
 from domain.calendars import Calendar
 from domain.calendars.calendar import known_zones
+from domain.crew import MOST_CHANGES, TeamChange
 from domain.permissions import Permission, Principal
-from domain.sla import Metric, Reopening, Target
+from domain.sla import Metric, OwnClock, Reopening, Target
 from domain.sla.conditions import Bounded
 from domain.states import Category, Priority
 from models.session import Row
 from services import simulations
+from services.drafts import MOST_DRAFTS
 from services.tickets import clock
 from services.views import BadCursor, pack, unpack
 
@@ -29,14 +32,19 @@ Manager = Annotated[Principal, Depends(Allowed(Permission.SLA_MANAGE))]
 _MONTH = timedelta(days=30)
 
 
+Place = Annotated[int, Field(ge=1, le=1000, description="In the order; the first is 1.")]
+
+
 class PolicyDraft(Request):
     """A policy in force, with what is given here in its place; what is left out stays.
 
-    With `conditions`, tickets choose anew among all policies in force; without, each keeps the
-    policies that it had.
+    With `conditions`, `position` or `active`, tickets choose anew where this policy has a say;
+    without, each keeps the policies that it had.
     """
 
     id: UUID
+    position: Place | None = None
+    active: bool | None = None
     calendar_id: UUID | None = None
     targets: dict[Metric, dict[Priority, Target]] | None = None
     pause_in: dict[Metric, frozenset[Category]] | None = None
@@ -45,11 +53,40 @@ class PolicyDraft(Request):
     conditions: Bounded | None = None
 
 
+class NewPolicy(Request):
+    """A policy that nobody has stored, as if it had been in force all along.
+
+    It stands at `position` among those in force, or behind them; `calendar` gives it hours of its
+    own.
+    """
+
+    name: str = Field(default="New", min_length=1, max_length=100)
+    position: Place | None = None
+    calendar_id: UUID | None = None
+    calendar: Calendar | None = None
+    targets: dict[Metric, dict[Priority, Target]]
+    pause_in: dict[Metric, frozenset[Category]] | None = None
+    pause_when: dict[Metric, Bounded] | None = None
+    clocks: Annotated[list[OwnClock], Field(max_length=20)] | None = None
+    reopening: dict[Metric, Reopening] | None = None
+    conditions: Bounded | None = None
+
+    @model_validator(mode="after")
+    def _has_hours(self) -> "NewPolicy":
+        if (self.calendar_id is None) == (self.calendar is None):
+            raise ValueError("name a calendar, or say the hours")
+        return self
+
+
 class CalendarDraft(Request):
     """Hours in the place of every version of a calendar."""
 
     id: UUID
     body: Calendar
+
+
+Drafted = TypeVar("Drafted", bound=Request)
+Drafts = Annotated[list[Drafted], Field(max_length=MOST_DRAFTS)]
 
 
 class SimulationIn(Request):
@@ -72,6 +109,40 @@ class SimulationIn(Request):
                 "body": {"timezone": "Europe/Berlin", "weekly": {"mon": [["08:00", "18:00"]]}},
             },
         },
+        {
+            "months": 6,
+            "new_policies": [
+                {
+                    "name": "Gold",
+                    "position": 1,
+                    "calendar_id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+                    "conditions": {"field": "tags", "op": "has", "value": "gold"},
+                    "targets": {"first_reply": {"normal": "PT1H", "urgent": "PT15M"}},
+                }
+            ],
+            "policies": [{"id": "0198c5c4-8f90-71a2-b3c4-c5d6e7f8091a", "position": 2}],
+            "calendars": [
+                {
+                    "id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+                    "body": {"timezone": "Europe/Berlin", "weekly": {"sat": [["09:00", "13:00"]]}},
+                }
+            ],
+        },
+        {
+            "months": 3,
+            "staffing": [
+                {
+                    "team_id": "0198c5c2-1c5f-7b21-9d3e-5a6f7b8c9d0e",
+                    "agents": 2,
+                    "without": [],
+                    "calendar_id": "0198c5c4-7e8f-7091-a2b3-b4c5d6e7f809",
+                    "capacity": 5,
+                    "skills": ["language:fr"],
+                    "whom": "added",
+                }
+            ],
+            "zone": "Europe/Berlin",
+        },
     )
 
     months: int | None = Field(default=None, ge=1, le=36, description="The last so many.")
@@ -79,6 +150,13 @@ class SimulationIn(Request):
     until: Instant | None = None
     policy: PolicyDraft | None = None
     calendar: CalendarDraft | None = None
+    policies: Drafts[PolicyDraft] = Field(default=[], description="Several at once.")
+    new_policies: Drafts[NewPolicy] = Field(default=[])
+    calendars: Drafts[CalendarDraft] = Field(default=[])
+    staffing: Annotated[list[TeamChange], Field(max_length=MOST_CHANGES)] | None = Field(
+        default=None,
+        description="Other people instead of other promises; an empty list is today's.",
+    )
     zone: str = Field(default="UTC", description="In which hours of the week are told.")
 
     @field_validator("zone")
@@ -90,6 +168,9 @@ class SimulationIn(Request):
 
     @model_validator(mode="after")
     def _has_one_time(self) -> "SimulationIn":
+        drafts = {"policy", "calendar", "policies", "new_policies", "calendars"}
+        if self.staffing is not None and drafts & self.model_fields_set:
+            raise ValueError("try another staffing by itself, or drafts by themselves")
         if self.months is not None and self.since is not None:
             raise ValueError("say how many months, or from when")
         return self
@@ -138,6 +219,9 @@ class SimulationOut(Shape):
     total: int
     done: int
     result: ResultOut | None = None
+    staffing: StaffingOut | None = Field(
+        default=None, description="In the place of `result` where another staffing is tried."
+    )
     error: str | None = None
     created_at: datetime
     finished_at: datetime | None = None
@@ -203,8 +287,12 @@ async def start_simulation(
     now = clock()
     since, until = asked.times(now)
     request = asked.model_dump(
-        mode="json", exclude_unset=True, include={"policy", "calendar", "zone"}
-    )
+        mode="json",
+        exclude_unset=True,
+        include={
+            "policy", "calendar", "policies", "new_policies", "calendars", "staffing", "zone"
+        },
+    )  # fmt: skip
     return _shown(
         await simulations.queue(
             work, caller=caller, request=request, since=since, until=until, origin=origin, now=now
@@ -299,6 +387,9 @@ def _after(cursor: str | None) -> tuple[int, str, int]:
 def _shown(row: Row) -> SimulationOut:
     tally = row["tally"]
     result = None
+    if "staffing" in row["request"]:
+        said = staffing_out(tally) if tally else None
+        return SimulationOut.model_validate({**row, "result": None, "staffing": said})
     if tally:
         listed = {
             name: sorted((_verdicts(key, counts) for key, counts in tally[name].items()), key=_by)
@@ -318,12 +409,8 @@ def _verdicts(key: str, counts: list[int]) -> Verdicts:
         key=key,
         met_before=met,
         missed_before=missed,
-        attainment_before=_share(met, missed),
+        attainment_before=share(met, missed),
         met_after=met_after,
         missed_after=missed_after,
-        attainment_after=_share(met_after, missed_after),
+        attainment_after=share(met_after, missed_after),
     )
-
-
-def _share(met: int, missed: int) -> float | None:
-    return round(met / (met + missed), 6) if met + missed else None

@@ -1,4 +1,4 @@
-"""How fast a draft is tried on the past: tickets a second, on two processes."""
+"""How fast drafts and another staffing are tried on the past: tickets a second, two processes."""
 
 import time
 from collections.abc import Sequence
@@ -15,17 +15,18 @@ from domain.calendars import Calendar
 from domain.permissions import GRANTS, Principal, Role
 from domain.sla import Clock
 from domain.tickets.replay import Recorded, replay
-from models.session import Database
+from models.session import Database, Row
 from services import simulations, verifying
 from services.tickets import Origin, clock
 
 TICKETS = 10_000
+AGENTS = 40
 HOUR = timedelta(hours=1)
 MINUTES = 5  # that a hundred thousand tickets may take
 
 
 async def run(place: Place) -> list[Figure]:
-    """Ten thousand tickets of eight entries, four clocks and three steps each."""
+    """Ten thousand tickets of eight entries, four clocks and three steps each, forty agents."""
     environment = place.live.desk.environment()
     tenant = UUID(str(place.live.tenant))
     _fill(place.superuser_url, tenant)
@@ -35,19 +36,25 @@ async def run(place: Place) -> list[Figure]:
     )
     processes = simulations.Processes()
     try:
-        async with database.transaction(tenant) as work:
-            row = await simulations.queue(
-                work, caller=caller, request={}, since=START - 24 * HOUR,
-                until=START + timedelta(days=60), origin=Origin(), now=clock(), outbox=False,
-            )  # fmt: skip
         runner = simulations.SimulationRunner(database, processes)
-        began = time.perf_counter()
-        while (await runner.chunk(tenant, row["id"], now=clock())).state == "running":
-            pass
-        seconds = time.perf_counter() - began
-        async with database.transaction(tenant, reading=True) as work:
-            done = await simulations.simulation(work, row["id"])
+
+        async def tried(request: dict[str, object]) -> tuple[Row, float]:
+            async with database.transaction(tenant) as work:
+                row = await simulations.queue(
+                    work, caller=caller, request=request, since=START - 24 * HOUR,
+                    until=START + timedelta(days=60), origin=Origin(), now=clock(), outbox=False,
+                )  # fmt: skip
+            began = time.perf_counter()
+            while (await runner.chunk(tenant, row["id"], now=clock())).state == "running":
+                pass
+            seconds = time.perf_counter() - began
+            async with database.transaction(tenant, reading=True) as work:
+                return await simulations.simulation(work, row["id"]), seconds
+
+        done, seconds = await tried({})
         assert done["tally"]["different"] == 0, done["tally"]
+        staffed, staffing_seconds = await tried({"staffing": [{"agents": 4}]})
+        assert staffed["tally"]["modelled"] == TICKETS, staffed["tally"]
         began = time.perf_counter()
         recounted = await verifying.verify(database, tenant)
         recount = time.perf_counter() - began
@@ -55,11 +62,16 @@ async def run(place: Place) -> list[Figure]:
     finally:
         processes.close()
         await database.close()
-    rate = done["done"] / seconds
+    rate, staffing_rate = done["done"] / seconds, staffed["done"] / staffing_seconds
     return [
         floor(
             "simulated tickets a second", rate, 100_000 / (MINUTES * 60),
             f"{done['done']} in {seconds:.1f} s; 100,000 in {100_000 / rate / 60:.1f} minutes",
+        ),
+        floor(
+            "tickets a second on two floors", staffing_rate, 100_000 / (MINUTES * 60),
+            f"{staffed['done']} in {staffing_seconds:.1f} s;"
+            f" 100,000 in {100_000 / staffing_rate / 60:.1f} minutes",
         ),
         Figure(
             "recounted tickets a second", recounted.tickets / recount,
@@ -99,7 +111,14 @@ def _fill(superuser_url: str, tenant: UUID) -> None:
             "insert into customers (tenant_id, id, name, created_at, updated_at)"
             " values (%s, %s, 'bench', %s, %s)", (tenant, customer, at, at),
         )  # fmt: skip
-        _tickets(connection, tenant, customer, promise.policy.id, calendar)
+        agents = [uuid4() for _ in range(AGENTS)]
+        for agent in agents:
+            connection.execute(
+                "insert into users (tenant_id, id, email, name, handle, role, created_at,"
+                " updated_at) values (%s, %s, %s, 'bench', %s, 'agent', %s, %s)",
+                (tenant, agent, f"{agent.hex}@example.org", agent.hex, at, at),
+            )
+        _tickets(connection, tenant, customer, promise.policy.id, calendar, agents)
 
 
 def _life(number: int, policy: UUID) -> list[Recorded]:
@@ -137,6 +156,7 @@ def _tickets(
     customer: UUID,
     policy: UUID,
     calendar: Calendar,
+    agents: Sequence[UUID],
 ) -> None:
     promise = terms(calendar)
     lives = [(number, uuid4(), _life(number, policy)) for number in range(1, TICKETS + 1)]
@@ -155,14 +175,17 @@ def _tickets(
                 )
             )  # fmt: skip
     with cursor.copy(
-        "copy events (tenant_id, ticket_id, seq, type, key, actor_kind, cause, changes, data,"
-        " occurred_at, recorded_at) from stdin"
+        "copy events (tenant_id, ticket_id, seq, type, key, actor_kind, actor_id, cause, changes,"
+        " data, occurred_at, recorded_at) from stdin"
     ) as copy:
-        for _, id, told in lives:
+        for number, id, told in lives:
+            agent = agents[number % len(agents)]
             for each in told:
+                who = agent if each.actor_kind == "user" else None
                 copy.write_row(
                     (
-                        tenant, id, each.seq, each.type, f"{id}/{each.seq}", each.actor_kind, "{}",
+                        tenant, id, each.seq, each.type, f"{id}/{each.seq}", each.actor_kind,
+                        who, "{}",
                         orjson.dumps(each.changes).decode(), orjson.dumps(each.data).decode(),
                         each.occurred_at, each.occurred_at,
                     )

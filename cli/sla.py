@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import typer
 
 from cli.output import Mistake, answer, answers, command, line, notes, table
 from cli.place import database, relay_database, settings_of, tenant_named
+from domain.comparison import Comparison
 from domain.permissions import GRANTS, Principal, Role
 from domain.statements import proved, signing_key
 from services import simulations, statements, verifying
+from services.desks import Desks
+from services.rotas import planned
 from services.tickets import Origin, clock
 from stack.home import Home
 from stack.processes import StackError
@@ -123,6 +127,9 @@ async def simulate(
     if as_json:
         answer({"id": str(row["id"]), "state": row["state"], **tally})
         return
+    if "staffing" in request:
+        _staffing(tally)
+        return
     shown_table = table("promise", "kept before", "kept after", "attainment before", "after")
     for name, (met, missed, met_after, missed_after) in sorted(tally["metrics"].items()):
         shown_table.add_row(
@@ -135,6 +142,60 @@ async def simulate(
     )
 
 
+def _staffing(tally: Mapping[str, Any]) -> None:
+    """Kept as recorded, as modelled today and as tried; and how far to believe it."""
+    told = Comparison.of(tally)
+    shown_table = table("promise", "recorded", "modelled today", "tried")
+    for name, sums in sorted(told.metrics.items()):
+        shown_table.add_row(name, *(_percent(sums[n], sums[n + 1]) for n in (0, 2, 4)))
+    for share in (0.5, 0.9):
+        waits = [one.quantile(share) for one in told.waits.get("all", [])]
+        minutes = ["-" if one is None else f"{one / 60:.0f} min" for one in waits]
+        if minutes:
+            shown_table.add_row(f"first reply within, {share:.0%}", *minutes)
+    answers.print(shown_table)
+    agreed = f"{told.agreed} of {told.compared} verdicts as recorded"
+    answers.print(
+        f"{tally['modelled']} of {tally['tickets']} tickets modelled, {told.flipped} promises"
+        f" judged otherwise. The model's fit is {told.fit}: {agreed} with today's staffing."
+    )
+
+
+@command
+async def on_call(home: Path, slug: str, team: str, *, weeks: int, as_json: bool) -> None:
+    """Who of a team is on call now and in the weeks ahead."""
+    settings = settings_of(Home(home))
+    now = clock()
+    async with database(settings) as opened:
+        tenant = await tenant_named(opened, slug)
+        async with opened.transaction(tenant, reading=True) as work:
+            desk = await Desks().current(work)
+    found = [one for one in desk.teams.values() if team in (one.name, str(one.id))]
+    if not found:
+        raise Mistake(f"There is no team {team!r}.")
+    plan = planned(desk, found[0].id, since=now, weeks=weeks)
+    turns = [
+        {
+            "since": one.since.isoformat(timespec="minutes"),
+            "until": one.until.isoformat(timespec="minutes"),
+            "user_id": None if one.duty is None else str(one.duty.user_id),
+            "name": None if one.duty is None else desk.agents[one.duty.user_id].name,
+        }
+        for one in plan.stretches
+    ]
+    by_hand = [desk.agents[one].name for one in plan.by_hand]
+    if as_json:
+        answer({"team": found[0].name, "by_hand": by_hand, "turns": turns})
+        return
+    if by_hand:
+        line(f"Named by hand, before the rota: {', '.join(by_hand)}")
+    shown_table = table("from (UTC)", "until (UTC)", "on call")
+    for turn in turns:
+        name = turn["name"] or "nobody: those who lead are told"
+        shown_table.add_row(str(turn["since"])[:16], str(turn["until"])[:16], name)
+    answers.print(shown_table)
+
+
 def _draft(file: Path | None) -> dict[str, object]:
     if file is None:
         return {}
@@ -142,8 +203,9 @@ def _draft(file: Path | None) -> dict[str, object]:
         said = json.loads(file.read_text("utf-8-sig"))
     except ValueError as error:
         raise Mistake(f"{file} is not JSON: {error}") from error
-    if not isinstance(said, dict) or set(said) - {"policy", "calendar"}:
-        raise Mistake(f'{file} is an object with a "policy", a "calendar", or both.')
+    kinds = {"policy", "calendar", "policies", "new_policies", "calendars", "staffing"}
+    if not isinstance(said, dict) or set(said) - kinds:
+        raise Mistake(f"{file} is an object with any of: {', '.join(sorted(kinds))}.")
     return said
 
 

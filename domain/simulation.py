@@ -1,7 +1,8 @@
-"""What would have become of promises under a draft: tickets' timelines lived through once more.
+"""What would have become of promises under drafts: tickets' timelines lived through once more.
 
 Nothing is decided and nothing happens: the clocks are folded over what the timelines tell, with the
-draft where the policy or calendar was that it replaces. What people and steps did stays as it was.
+drafts where the policies and calendars were that they replace. What people and steps did stays as
+it was.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +12,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from domain.calendars import Calendar
-from domain.sla import Clock, Outcome, Policy, Terms
-from domain.tickets.replay import Recorded, facts_of, replay
-from domain.tickets.standing import SILENT
+from domain.sla import Clock, Outcome, Policy, Subject, Terms
+from domain.tickets.replay import Recorded, Version, replay
 
 JUDGED = ("met", "missed")
 NOBODY = "none"
@@ -44,19 +44,91 @@ class Lived:
     kept: Sequence[Kept]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is tried: terms by policy and version, the draft in its place.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a ticket chooses where policies are new, elsewhere in the order, or for other tickets.
 
-    With `order`, policies are chosen anew for every entry: the first whose conditions hold.
-    Otherwise each ticket keeps the policies that it had.
+    `was` and `ranks` are the places of every policy before and under the drafts, also of those not
+    in force; `present` are those in force under them, in order. `changed` are those that are new,
+    moved, for other tickets, or no longer in force. What is not concerned stays as it was
+    recorded, down to the version: chosen anew is only where a changed policy has a say.
     """
 
-    terms: Mapping[tuple[UUID, int], Terms]
+    present: tuple[Policy, ...]
+    changed: frozenset[UUID]
+    was: Mapping[UUID, int]
+    ranks: Mapping[UUID, int]
+
+    def choose(self, recorded: Version | None, subject: Subject) -> Version | None:
+        """The version of a policy that would time a ticket which was timed by `recorded`."""
+        policy_id = recorded[0] if recorded else None
+        known = policy_id is not None and policy_id not in self.changed
+        for policy in self.present:
+            if known and self.ranks[policy.id] > self.ranks.get(policy_id, len(self.ranks)):  # type: ignore[arg-type]
+                break  # what was recorded comes first
+            if policy.id in self.changed:
+                may = True
+            else:  # it was asked then and did not apply, unless it stood behind
+                may = (
+                    not known
+                    and policy_id is not None
+                    and self.was[policy.id] > self.was.get(policy_id, -1)
+                )
+            if may and policy.applies_to(subject):
+                return policy.id, policy.version
+        return recorded if known else None
+
+
+def ordered(
+    stored: Sequence[tuple[Policy, bool]],
+    drafts: Sequence[tuple[Policy, int | None]],
+    *,
+    changed: frozenset[UUID],
+    retired: frozenset[UUID] = frozenset(),
+) -> Order:
+    """The order with drafts in it: at their places where they name one, counted from 1.
+
+    `stored` is every policy in its order and whether it is in force. A draft without a place stays
+    where its policy is; a new one goes behind all others. `retired` are in force no longer.
+    """
+    was = {policy.id: place for place, (policy, _) in enumerate(stored)}
+    new = {policy.id: policy for policy, _ in drafts}
+    places = {policy.id: place for policy, place in drafts if place is not None}
+    line = [
+        (new.get(policy.id, policy), active or policy.id in new)
+        for policy, active in stored
+        if policy.id not in places
+    ]
+    line = [(policy, active and policy.id not in retired) for policy, active in line]
+    for policy, place in sorted(drafts, key=lambda draft: draft[1] or 0):
+        if place is None:
+            if policy.id not in was:
+                line.append((policy, True))
+            continue
+        in_force = [index for index, (_, active) in enumerate(line) if active]
+        at = in_force[place - 1] if place <= len(in_force) else len(line)
+        line.insert(at, (policy, policy.id not in retired))
+    return Order(
+        present=tuple(policy for policy, active in line if active),
+        changed=changed,
+        was=was,
+        ranks={policy.id: place for place, (policy, _) in enumerate(line)},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is tried: terms by policy and version, the drafts in their places.
+
+    With `order`, tickets choose among the policies anew where a draft has a say. Otherwise each
+    ticket keeps the policies that it had.
+    """
+
+    terms: Mapping[Version, Terms]
     since: datetime
     until: datetime
     zone: str = "UTC"
-    order: tuple[Policy, ...] | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +184,8 @@ class Tally:
 
 
 def with_calendar(
-    terms: Mapping[tuple[UUID, int], Terms], calendar_id: UUID, calendar: Calendar
-) -> dict[tuple[UUID, int], Terms]:
+    terms: Mapping[Version, Terms], calendar_id: UUID, calendar: Calendar
+) -> dict[Version, Terms]:
     """The terms with a draft in the place of every version of one calendar."""
     return {
         key: replace(each, calendar=calendar, calendars={})
@@ -123,10 +195,8 @@ def with_calendar(
     }
 
 
-def with_policy(
-    terms: Mapping[tuple[UUID, int], Terms], draft: Terms
-) -> dict[tuple[UUID, int], Terms]:
-    """The terms with a draft in the place of every version of one policy."""
+def with_policy(terms: Mapping[Version, Terms], draft: Terms) -> dict[Version, Terms]:
+    """The terms with a draft in the place of every version of one policy, or a new one more."""
     return {key: draft if key[0] == draft.policy.id else each for key, each in terms.items()} | {
         (draft.policy.id, draft.policy.version): draft
     }
@@ -136,18 +206,28 @@ def simulate(plan: Plan, tickets: Iterable[Lived]) -> tuple[Tally, list[Flip]]:
     """The sums over these tickets, and every cycle whose verdict flips."""
     tally, flips = Tally(), list[Flip]()
     zone = ZoneInfo(plan.zone)
+    terms = {version: _bare(each) for version, each in plan.terms.items()}
+    choose = None if plan.order is None else plan.order.choose
     for ticket in tickets:
-        timeline = ticket.timeline
-        if plan.order is not None:
-            timeline = _chosen_anew(timeline, plan.order)
         again = replay(
-            timeline, lambda policy, version: plan.terms[policy, version], now=ticket.updated_at
+            ticket.timeline,
+            lambda policy, version: terms[policy, version],
+            now=ticket.updated_at,
+            choose=choose,
         ).clocks
         found = _compare(ticket, again, plan, tally, zone)
         tally.tickets += 1
         tally.flipped += bool(found)
         flips += found
     return tally, flips
+
+
+def _bare(terms: Terms) -> Terms:
+    """Without what moves no deadline and no verdict: steps, and sums of what cycles used.
+
+    To look for steps to come costs a third of a life, and the sums a tenth.
+    """
+    return replace(terms, policy=terms.policy.model_copy(update={"steps": ()}), sums=False)
 
 
 def _compare(
@@ -211,24 +291,3 @@ def _is_different(row: Kept | None, clock: Clock | None) -> bool:
         clock.outcome.value, clock.started_at, clock.due_at, clock.stopped_at, clock.breached_at,
         clock.target,
     )  # fmt: skip
-
-
-def _chosen_anew(timeline: Sequence[Recorded], order: Sequence[Policy]) -> list[Recorded]:
-    """The timeline as it would have been written had these policies been in force all along."""
-    facts = iter(facts_of(timeline))
-    rewritten: list[Recorded] = []
-    for entry in timeline:
-        changes = {
-            name: pair
-            for name, pair in entry.changes.items()
-            if name not in ("policy_id", "policy_version")
-        }
-        if entry.type not in SILENT:
-            fact = next(facts)
-            policy = next((each for each in order if each.applies_to(fact.subject)), None)
-            changes["policy_id"] = [None, None if policy is None else str(policy.id)]
-            changes["policy_version"] = [None, None if policy is None else policy.version]
-        elif entry.data.get("inherits"):
-            next(facts)
-        rewritten.append(replace(entry, changes=changes))
-    return rewritten

@@ -3,39 +3,31 @@
 import asyncio
 import multiprocessing
 import os
+import pickle
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 
+from cachetools import LRUCache
 from psycopg.types.json import Jsonb
-from pydantic import ValidationError
 
-from domain.calendars import Calendar
+from domain.comparison import Comparison, Turned
 from domain.errors import Conflict, Invalid, NotFound
 from domain.permissions import Principal
-from domain.simulation import (
-    Flip,
-    Kept,
-    Lived,
-    Plan,
-    Tally,
-    simulate,
-    with_calendar,
-    with_policy,
-)
-from domain.sla import Policy, Terms
-from domain.tickets.replay import Recorded
+from domain.simulation import NOBODY, Flip, Tally
 from models.base import new_id
 from models.session import Database, Row, Work
-from services import audit
+from services import audit, floors, lives
 from services.bulk import Progress
+from services.drafts import plan_of
+from services.lives import Told, lived_through
 from services.tickets import Origin
 
-CHUNK = 1000  # tickets
+CHUNK = 2000  # tickets
 FEW = 200  # are not worth starting processes for
 LONGEST = timedelta(days=1100)
 AT_ONCE = 3  # that have not ended, for each tenant: each takes a core
@@ -65,21 +57,36 @@ async def queue(
 ) -> Row:
     """The simulation, committed; its workflow is started by the relay, unless `outbox` is off.
 
-    `request` is the draft: `{"policy": {"id", ...}, "calendar": {"id", "body"}, "zone"}`, each of
-    which may be left out. It is checked here; what cannot be is refused with Invalid.
+    `request` holds the drafts: `{"policies": [{"id", ...}], "new_policies": [{"name", "position",
+    ...}], "calendars": [{"id", "body"}], "zone"}`, each of which may be left out; `policy` and
+    `calendar` hold one of them. `{"staffing": [...], "zone"}` tries other people instead of other
+    promises. It is checked here; what cannot be is refused with Invalid.
     """
     if until <= since or until - since > LONGEST:
         raise Invalid(
             f"A simulation covers up to {LONGEST.days} days, and ends after it begins.",
             fields={"/until": "does not fit the beginning"},
         )
-    await plan_of(work, request, since=since, until=until)
+    staffing = "staffing" in request
+    if staffing and set(request) - {"staffing", "zone"}:
+        raise Invalid(
+            "Try another staffing by itself, or drafts of promises by themselves.",
+            fields={"/staffing": "stands beside drafts"},
+        )
+    if staffing:
+        await floors.changes_of(work, request)
+    else:
+        await plan_of(work, request, since=since, until=until)
     row = await work.row(
         "select (select count(*) from simulations s where s.tenant_id = :tenant"
         "  and s.state in ('queued', 'running', 'paused')) as waiting,"
         " (select count(*) from tickets t where t.tenant_id = :tenant and t.created_at < :until"
-        "  and t.updated_at >= :since) as total",
-        {"tenant": work.tenant_id, "since": since, "until": until},
+        f"  and {'t.created_at' if staffing else 't.updated_at'} >= :since) as total",
+        {
+            "tenant": work.tenant_id,
+            "since": since - floors.WARM if staffing else since,
+            "until": until,
+        },
     )
     assert row is not None
     if row["waiting"] >= AT_ONCE:
@@ -169,8 +176,9 @@ async def steer(
     if row["state"] not in found:
         raise Conflict(f"The simulation is {row['state']}; it cannot {wish}.")
     ended = now if then == "cancelled" else None
+    forgotten = ", basis = null, carry = null" if ended else ""
     await work.execute(
-        "update simulations set state = :state, finished_at = :ended"
+        f"update simulations set state = :state, finished_at = :ended{forgotten}"
         " where tenant_id = :tenant and id = :id",
         {"state": then, "ended": ended, "tenant": work.tenant_id, "id": simulation_id},
     )
@@ -224,12 +232,16 @@ class SimulationRunner:
     """What the workflow does, a chunk at a time; a chunk that is repeated changes nothing.
 
     Folding is CPU: it is done in processes of its own, so that the worker's timers stay on time.
-    Without any it is done in a thread.
+    Without any it is done in a thread. While one chunk is folded the next is read.
     """
 
     def __init__(self, database: Database, processes: Processes | None = None) -> None:
         self._database = database
         self._processes = processes
+        # By simulation and version of the configuration: pickled, as processes want it.
+        self._plans: LRUCache[tuple[uuid.UUID, int], bytes] = LRUCache(8)
+        # The chunk after the one being folded, by simulation and where it begins.
+        self._ahead: LRUCache[tuple[uuid.UUID, int], asyncio.Task[list[Told]]] = LRUCache(4)
 
     async def chunk(
         self, tenant_id: uuid.UUID, simulation_id: uuid.UUID, *, now: datetime
@@ -242,10 +254,20 @@ class SimulationRunner:
                 return Progress("gone", 0)
             if row["state"] not in ("queued", "running"):
                 return Progress(row["state"], 0)
-            plan = await plan_of(work, row["request"], since=row["since"], until=row["until"])
-            tickets = await _tickets(work, row)
+            if "staffing" in row["request"]:
+                return await self._staffed(tenant_id, row, now=now)
+            plan = await self._plan(work, row)
+            ahead = self._ahead.pop((simulation_id, row["cursor"]), None)
+            if ahead is None:
+                tickets = await lives.read(work, row, after=row["cursor"], limit=CHUNK)
+        if ahead is not None:
+            tickets = await ahead
+        last = tickets[-1][0] if tickets else row["cursor"]
+        if len(tickets) == CHUNK:
+            self._ahead[simulation_id, last] = asyncio.create_task(
+                self._read(tenant_id, row, after=last)
+            )
         tally, found = await self._simulated(plan, tickets)
-        last = tickets[-1].number if tickets else row["cursor"]
         async with self._database.transaction(tenant_id) as work:
             held = await self._row(work, simulation_id, lock=True)
             if held["cursor"] != row["cursor"] or held["state"] not in ("queued", "running"):
@@ -269,6 +291,101 @@ class SimulationRunner:
             self._processes.close()
         return Progress(state, max(0, held["total"] - held["done"] - len(tickets)))
 
+    async def _plan(self, work: Work, row: Row) -> bytes:
+        """The plan, read again only where the desk was set up otherwise meanwhile."""
+        key = (row["id"], row["config_version"])
+        plan = self._plans.get(key)
+        if plan is None:
+            made = await plan_of(work, row["request"], since=row["since"], until=row["until"])
+            plan = self._plans[key] = pickle.dumps(made)
+        return plan
+
+    async def _read(self, tenant_id: uuid.UUID, row: Row, *, after: int) -> list[Told]:
+        async with self._database.transaction(tenant_id, reading=True) as work:
+            return await lives.read(work, row, after=after, limit=CHUNK)
+
+    async def _staffed(self, tenant_id: uuid.UUID, row: Row, *, now: datetime) -> Progress:
+        """The next tickets on both floors: today's people, and those that are tried."""
+        simulation_id = row["id"]
+        async with self._database.transaction(tenant_id, reading=True) as work:
+            kept = await work.row(
+                "select basis, carry from simulations where tenant_id = :tenant and id = :id",
+                {"tenant": tenant_id, "id": simulation_id},
+            )
+            assert kept is not None
+            basis: bytes | None = kept["basis"]
+            if basis is None:  # who was there is looked up once
+                found = await floors.basis_of(work, row)
+            else:
+                carry = floors.Carry.of(kept["carry"])
+                rows = await floors.read(work, row, carry, limit=floors.CHUNK)
+        if basis is None:
+            changes: dict[str, object] = {"basis": found}
+            return await self._keep(tenant_id, row, changes, [], read=0, final=False, now=now)
+        final = len(rows) < floors.CHUNK
+        told = [(each["number"], each["timeline"], each["promises"]) for each in rows]
+        upto = None if final else rows[-1]["created_at"].timestamp()
+        loop = asyncio.get_running_loop()
+        few = self._processes is None or len(rows) < FEW
+        pool = self._processes.pool() if self._processes is not None and not few else None
+        passed = await asyncio.gather(
+            *(
+                loop.run_in_executor(pool, floors.advance, basis, which, floor, told, upto)
+                for which, floor in enumerate(carry.floors)
+            )
+        )
+        comparison = Comparison.of(row["tally"])
+        turned = floors.compare(comparison, carry, passed, basis)
+        carry.floors = [one.floor for one in passed]
+        if rows:
+            carry.after = (rows[-1]["created_at"].isoformat(), str(rows[-1]["id"]))
+        tally = {
+            "tickets": row["done"] + len(rows),
+            "modelled": int(row["tally"].get("modelled", 0)) + passed[0].jobs,
+            **comparison.told(),
+            "load": floors.load_after(row["tally"].get("load"), passed),
+        }
+        changes = {"tally": Jsonb(tally), "carry": None if final else carry.packed()}
+        if final:
+            changes["basis"] = None  # nobody needs to know any more who was there when
+        return await self._keep(
+            tenant_id, row, changes, turned, read=len(rows), final=final, now=now
+        )
+
+    async def _keep(
+        self,
+        tenant_id: uuid.UUID,
+        row: Row,
+        changes: Mapping[str, object],
+        turned: Sequence[Turned],
+        *,
+        read: int,
+        final: bool,
+        now: datetime,
+    ) -> Progress:
+        """The chunk is committed, unless another attempt was quicker or it was stopped."""
+        async with self._database.transaction(tenant_id) as work:
+            held = await self._row(work, row["id"], lock=True)
+            if held["cursor"] != row["cursor"] or held["state"] not in ("queued", "running"):
+                return Progress(held["state"], 1)
+            state = "finished" if final else "running"
+            names = ", ".join(f"{name} = %s" for name in changes)
+            await work.batch(
+                (
+                    f"update simulations set {names}, state = %s, done = done + %s,"
+                    " cursor = cursor + %s, total = greatest(total, done + %s), finished_at = %s"
+                    " where tenant_id = %s and id = %s",
+                    (
+                        *changes.values(), state, read, max(1, read), read,
+                        now if final else None, tenant_id, row["id"],
+                    ),
+                ),
+                *_flips(tenant_id, row["id"], [_as_flip(each) for each in turned]),
+            )  # fmt: skip
+        if final and self._processes is not None:
+            self._processes.close()
+        return Progress(state, max(0, held["total"] - held["done"] - read))
+
     async def fail(self, tenant_id: uuid.UUID, simulation_id: uuid.UUID, *, why: str) -> None:
         """The simulation has failed, and says why."""
         async with self._database.transaction(tenant_id) as work:
@@ -280,15 +397,16 @@ class SimulationRunner:
 
     async def _row(self, work: Work, simulation_id: uuid.UUID, *, lock: bool = False) -> Row:
         row = await work.row(
-            "select state, request, since, until, total, done, cursor, tally from simulations"
-            " where tenant_id = :tenant and id = :id" + (" for update" if lock else ""),
+            "select s.id, s.state, s.request, s.since, s.until, s.total, s.done, s.cursor, s.tally,"
+            " t.config_version from simulations s join tenants t on t.id = s.tenant_id"
+            " where s.tenant_id = :tenant and s.id = :id" + (" for update of s" if lock else ""),
             {"tenant": work.tenant_id, "id": simulation_id},
         )
         if row is None:
             raise SimulationNotFound
         return row
 
-    async def _simulated(self, plan: Plan, tickets: list[Lived]) -> tuple[Tally, list[Flip]]:
+    async def _simulated(self, plan: bytes, tickets: Sequence[Told]) -> tuple[Tally, list[Flip]]:
         loop = asyncio.get_running_loop()
         half = (len(tickets) + 1) // 2
         few = self._processes is None or len(tickets) < FEW
@@ -296,7 +414,7 @@ class SimulationRunner:
         pool = self._processes.pool() if self._processes is not None and not few else None
         try:
             done = await asyncio.gather(
-                *(loop.run_in_executor(pool, simulate, plan, part) for part in parts)
+                *(loop.run_in_executor(pool, lived_through, plan, part) for part in parts)
             )
         except BrokenProcessPool:
             assert self._processes is not None
@@ -309,120 +427,12 @@ class SimulationRunner:
         return tally, found
 
 
-async def plan_of(
-    work: Work, request: Mapping[str, object], *, since: datetime, until: datetime
-) -> Plan:
-    """What is tried, from the draft as it is stored. Raises Invalid."""
-    versions = await work.rows(
-        "select p.id, p.active, p.position, p.version as current, v.version, v.body from policies p"
-        " join policy_versions v on v.tenant_id = p.tenant_id and v.policy_id = p.id"
-        " where p.tenant_id = :tenant order by p.position, p.id, v.version",
-        {"tenant": work.tenant_id},
+def _as_flip(turned: Turned) -> Flip:
+    due = None if turned.due is None else datetime.fromtimestamp(turned.due, UTC)
+    team = None if turned.team == NOBODY else uuid.UUID(turned.team)
+    return Flip(
+        turned.number, turned.metric, 1, turned.before, turned.after, due, due, team, turned.hour
     )
-    calendars = {
-        (row["calendar_id"], row["version"]): Calendar.model_validate(row["body"])
-        for row in await work.rows(
-            "select calendar_id, version, body from calendar_versions where tenant_id = :tenant",
-            {"tenant": work.tenant_id},
-        )
-    }
-    terms: dict[tuple[uuid.UUID, int], Terms] = {}
-    current: list[Policy] = []
-    for row in versions:
-        policy = Policy.model_validate(row["body"])
-        calendar = calendars.get((policy.calendar_id, policy.calendar_version))
-        if calendar is not None:
-            terms[policy.id, policy.version] = Terms(policy, calendar, calendars)
-            if row["active"] and row["version"] == row["current"]:
-                current.append(policy)
-    order: tuple[Policy, ...] | None = None
-    asked = request.get("policy")
-    if isinstance(asked, Mapping):
-        draft = _draft(asked, terms, current, calendars)
-        terms = with_policy(terms, draft)
-        if "conditions" in asked:
-            order = tuple(draft.policy if each.id == draft.policy.id else each for each in current)
-    told = request.get("calendar")
-    if isinstance(told, Mapping):
-        calendar_id = uuid.UUID(str(told["id"]))
-        if not any(known == calendar_id for known, _ in calendars):
-            raise Invalid("There is no such calendar.", fields={"/calendar/id": "is not known"})
-        terms = with_calendar(terms, calendar_id, Calendar.model_validate(told["body"]))
-    return Plan(
-        terms=terms, since=since, until=until, zone=str(request.get("zone") or "UTC"), order=order
-    )
-
-
-def _draft(
-    asked: Mapping[str, object],
-    terms: Mapping[tuple[uuid.UUID, int], Terms],
-    current: list[Policy],
-    calendars: Mapping[tuple[uuid.UUID, int], Calendar],
-) -> Terms:
-    """The draft: the policy's present version with what is asked for in its place."""
-    policy_id = uuid.UUID(str(asked["id"]))
-    now = next((policy for policy in current if policy.id == policy_id), None)
-    if now is None:
-        raise Invalid("There is no such policy in force.", fields={"/policy/id": "is not known"})
-    changes = {name: value for name, value in asked.items() if name != "id"}
-    if "calendar_id" in changes:
-        wanted = uuid.UUID(str(changes["calendar_id"]))
-        newest = max((v for known, v in calendars if known == wanted), default=None)
-        if newest is None:
-            raise Invalid(
-                "There is no such calendar.", fields={"/policy/calendar_id": "is not known"}
-            )
-        changes["calendar_version"] = newest
-    try:
-        policy = Policy.model_validate({**now.model_dump(mode="json"), **changes})
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = "/".join(str(part) for part in first["loc"])
-        raise Invalid(
-            f"The draft is not a policy: {first['msg']}.", fields={f"/policy/{place}": first["msg"]}
-        ) from error
-    calendar = calendars[policy.calendar_id, policy.calendar_version]
-    return replace(terms[now.id, now.version], policy=policy, calendar=calendar)
-
-
-async def _tickets(work: Work, row: Row) -> list[Lived]:
-    """The next tickets with all that happened to them, in two round trips."""
-    tenant = work.tenant_id
-    found = await work.rows(
-        "select id, number, updated_at from tickets where tenant_id = :tenant"
-        " and number > :after and created_at < :until and updated_at >= :since"
-        " order by number limit :limit",
-        {
-            "tenant": tenant, "after": row["cursor"], "since": row["since"],
-            "until": row["until"], "limit": CHUNK,
-        },
-    )  # fmt: skip
-    ids = [each["id"] for each in found]
-    events, clocks = await work.batch(
-        (
-            "select ticket_id, seq, type, actor_kind, changes, data, occurred_at from events"
-            " where tenant_id = %s and ticket_id = any(%s) order by ticket_id, seq",
-            (tenant, ids),
-        ),
-        (
-            "select ticket_id, metric, cycle, outcome, started_at, due_at, stopped_at, breached_at,"
-            " target, team_id from clocks where tenant_id = %s and ticket_id = any(%s)",
-            (tenant, ids),
-        ),
-    )
-    timelines: dict[uuid.UUID, list[Recorded]] = {}
-    kept: dict[uuid.UUID, list[Kept]] = {}
-    for each in events:
-        timelines.setdefault(each.pop("ticket_id"), []).append(Recorded(**each))
-    for each in clocks:
-        kept.setdefault(each.pop("ticket_id"), []).append(Kept(**each))
-    return [
-        Lived(
-            each["number"], each["updated_at"], timelines.get(each["id"], []),
-            kept.get(each["id"], []),
-        )
-        for each in found
-    ]  # fmt: skip
 
 
 def _tally(stored: Mapping[str, object]) -> Tally:

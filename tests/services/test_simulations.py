@@ -149,6 +149,77 @@ async def test_conditions_choose_anew_among_the_policies(
     assert tally["flipped"] == len(numbers)
 
 
+EVERY = ("low", "normal", "high", "urgent")
+
+
+@pytest.mark.parametrize("others", [1, 3])
+async def test_a_new_policy_behind_all_others_that_matches_nothing_changes_nothing(
+    database: Database, tenant: uuid.UUID, caller: Principal, others: int
+) -> None:
+    """Also where tickets lived under several versions and policies one after the other."""
+    await busy_desk(database, tenant, seed=17, tickets=12, events=150)
+    async with database.transaction(tenant) as work:
+        for _ in range(others - 1):
+            await work.execute(
+                "update policies set name = id::text where tenant_id = :t", {"t": tenant}
+            )
+            await make_policy(work, first_reply=timedelta(minutes=20))
+        [policy, *_] = await work.rows(
+            "select body from policies p join policy_versions v on v.tenant_id = p.tenant_id"
+            " and v.policy_id = p.id and v.version = p.version where p.tenant_id = :t"
+            " order by p.position, p.id",
+            {"t": tenant},
+        )
+    new: dict[str, object] = {
+        "name": "Nobody's",
+        "calendar_id": policy["body"]["calendar_id"],
+        "targets": {"first_reply": dict.fromkeys(EVERY, "PT1M")},
+        "conditions": {"field": "tags", "op": "has", "value": "no ticket has it"},
+    }
+    tally = (await finished(database, caller, await queued(
+        database, caller, {"new_policies": [new, {**new, "position": 1}]}
+    )))["tally"]  # fmt: skip
+    assert (tally["tickets"], tally["different"], tally["flipped"]) == (12, 0, 0)
+
+
+async def test_a_new_policy_takes_the_tickets_it_is_for_if_it_stands_ahead(
+    database: Database, tenant: uuid.UUID, caller: Principal
+) -> None:
+    policy, _ = await answered_after(database, tenant, [10, 40])
+    body = ALWAYS.model_dump(mode="json")
+    targets = {"first_reply": dict.fromkeys(EVERY, "PT30M")}
+    new: dict[str, object] = {"calendar": body, "targets": targets}
+
+    async def tried(*drafts: dict[str, object], **more: object) -> object:
+        request: dict[str, object] = {"new_policies": list(drafts), **more}
+        row = await finished(database, caller, await queued(database, caller, request))
+        return row["tally"]["metrics"]
+
+    assert await tried({**new, "position": 1}) == {"first_reply": [2, 0, 1, 1]}
+    assert await tried(new) == {"first_reply": [2, 0, 2, 0]}  # behind one that takes them all
+    moved = [{"id": str(policy.id), "position": 2}]
+    assert await tried({**new, "position": 1}, policies=moved) == {"first_reply": [2, 0, 1, 1]}
+    gone = [{"id": str(policy.id), "active": False}]
+    assert await tried(new, policies=gone) == {"first_reply": [2, 0, 1, 1]}
+    email = {**new, "position": 1, "conditions": {"field": "channel", "op": "is", "value": "api"}}
+    assert await tried(email) == {"first_reply": [2, 0, 2, 0]}
+
+
+async def test_policies_and_calendars_are_tried_together(
+    database: Database, tenant: uuid.UUID, caller: Principal
+) -> None:
+    policy, _ = await answered_after(database, tenant, [10, 61, 200])
+    body = ALWAYS.model_dump(mode="json") | {"weekly": {"mon": [["09:00", "17:00"]]}}
+    request: dict[str, object] = {
+        "policies": [
+            {"id": str(policy.id), "targets": {"first_reply": dict.fromkeys(EVERY, "PT90M")}}
+        ],
+        "calendars": [{"id": str(policy.calendar_id), "body": body}],
+    }
+    tally = (await finished(database, caller, await queued(database, caller, request)))["tally"]
+    assert tally["metrics"] == {"first_reply": [1, 2, 3, 0]}  # until 10:30 instead of 8:00
+
+
 async def test_it_is_paused_resumed_and_cancelled_by_its_row_and_a_chunk_twice_counts_once(
     database: Database, tenant: uuid.UUID, caller: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +265,15 @@ async def test_a_draft_that_is_none_is_refused_before_a_job_is_made_of_it(
         {"calendar": {"id": unknown, "body": ALWAYS.model_dump(mode="json")}},
         {"policy": {"id": str(policy.id), "calendar_id": unknown}},
         {"policy": {"id": str(policy.id), "targets": {"first_reply": {"normal": "-PT1H"}}}},
-    ]
+        {"policies": [{"id": str(policy.id)}, {"id": str(policy.id)}]},
+        {"policies": [{"id": str(policy.id), "position": 0}]},
+        {"new_policies": [{"targets": {}}]},
+        {"new_policies": [{"targets": {}, "calendar_id": unknown}]},
+        {"new_policies": [{"targets": {"first_reply": 3}, "calendar_id": str(policy.calendar_id)}]},
+        {"new_policies": [{"targets": {}, "calendar_id": str(policy.calendar_id), "clocks": [
+            {"metric": "group:line", "teams": [unknown]}]}]},
+        {"calendars": [{"id": unknown, "body": ALWAYS.model_dump(mode="json")}]},
+    ]  # fmt: skip
     for request in drafts:
         with pytest.raises(Invalid):
             await queued(database, caller, request)
