@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from activities.tickets import bind
 from domain.lifecycle import EffectInput, EffectResult
 from domain.mail import MailRefused, MailUnreachable, OutgoingMail
+from domain.starting import SURE_FOR, StartRefused, StartUnreachable
 from domain.webhooks import (
     GIVEN_UP_AFTER,
     WebhookCall,
@@ -24,6 +25,7 @@ from services import webhooks
 
 if TYPE_CHECKING:
     from adapters.mail import MailSender
+    from adapters.temporal import WorkflowStarter
     from adapters.webhooks import WebhookCaller
 
 
@@ -42,11 +44,13 @@ class DeliveryActivities:
         mail: "MailSender",
         hooks: "WebhookCaller | None" = None,
         secrets: webhooks.WebhookSecrets | None = None,
+        starter: "WorkflowStarter | None" = None,
     ) -> None:
         self._database = database
         self._mail = mail
         self._hooks = hooks
         self._secrets = secrets
+        self._starter = starter
 
     @activity.defn
     async def deliver(self, asked: EffectInput) -> EffectResult:
@@ -60,6 +64,8 @@ class DeliveryActivities:
             return EffectResult(state=row["state"])
         if row["kind"] == "webhook":
             return await self._call(tenant, delivery_id, row)
+        if row["kind"] == "workflow":
+            return await self._start(tenant, delivery_id, row)
         return await self._send(asked, tenant, delivery_id, row)
 
     async def _send(
@@ -124,6 +130,29 @@ class DeliveryActivities:
             return await self._settle(tenant, delivery_id, "failed", why, said)
         return await self._again(tenant, delivery_id, row, why, said)
 
+    async def _start(self, tenant: UUID, delivery_id: UUID, row: Row) -> EffectResult:
+        """One attempt to start what a step asks for. All attempts name the same workflow, so that
+        Temporal itself refuses the second."""
+        if self._starter is None:
+            await self._settle(tenant, delivery_id, "queued", "This worker starts no workflows.")
+            raise ApplicationError("this worker starts no workflows", type="StartUnreachable")
+        given = row["payload"]
+        try:
+            await self._starter.start(
+                str(given["type"]),
+                given["input"],
+                id=str(given["workflow_id"]),
+                queue=str(given["queue"]),
+            )
+        except StartRefused as refused:
+            return await self._settle(tenant, delivery_id, "failed", str(refused))
+        except StartUnreachable as away:
+            if datetime.now(UTC) - row["created_at"] > GIVEN_UP_AFTER:
+                return await self._settle(tenant, delivery_id, "failed", f"Given up: {away}")
+            await self._settle(tenant, delivery_id, "queued", str(away))
+            raise ApplicationError("Temporal did not take it", type="StartUnreachable") from None
+        return await self._settle(tenant, delivery_id, "sent", None)
+
     async def _again(
         self, tenant: UUID, delivery_id: UUID, row: Row, why: str, said: tuple[int, str] | None
     ) -> EffectResult:
@@ -140,7 +169,8 @@ class DeliveryActivities:
             if not rows:
                 return None
             row = rows[0]
-            if row["state"] == "queued":
+            again = row["kind"] == "workflow" and now - row["created_at"] < SURE_FOR
+            if row["state"] == "queued" or (row["state"] == "sending" and again):
                 await work.batch(
                     ledger.set_delivery(tenant, delivery_id, "sending", None, now=now, attempt=True)
                 )

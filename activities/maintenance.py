@@ -1,13 +1,23 @@
 """Keeping projections true: what fell out of step with Postgres is told again."""
 
-from collections.abc import Callable, Set
+import asyncio
+from collections.abc import Callable, Coroutine, Set
 
 from temporalio import activity
 
 from adapters.temporal import TicketWorkflows
 from domain.lifecycle import ticket_workflow_id
 from models.session import Database, Row
-from services import bursts, departures, learning, lexical, queues, relay
+from services import (
+    alerting,
+    bursts,
+    departures,
+    learning,
+    lexical,
+    queues,
+    relay,
+    statements,
+)
 from services.files import Files
 from services.tickets import Tickets, clock
 
@@ -26,26 +36,31 @@ class MaintenanceActivities:
         database: Database,
         tickets: Tickets,
         files: Files,
+        secret: str | None = None,
     ) -> None:
         self._database = relay_database
         self._workflows = workflows
         self._app_database = database
         self._tickets = tickets
         self._files = files
+        self._secret = secret  # signs statements; without it none are made
 
     @activity.defn
     async def reconcile(self) -> int:
         """How many open tickets had no run or an unnoticed deadline; each is told again.
 
-        Also finishes what was cut short: bulk jobs, trainings, tickets of those who left,
-        queues of teams that somebody waits in. Then gives new tickets the keys they are found by,
-        and looks for bursts among them.
+        Also finishes what was cut short: bulk jobs, trainings, tickets of those who left, calls
+        about no ticket, queues of teams that somebody waits in, rules that nobody looked at. Then
+        gives new tickets the keys they are found by, looks for bursts among them, and makes the
+        statements of months that are over.
         """
         await relay.restart_bulk(self._database)
+        await relay.restart_deliveries(self._database)
         await relay.restart_simulations(self._database)
         await relay.restart_learning(self._database)
         await queues.sweep(self._database)
-        running = await self._workflows.running()
+        await alerting.sweep(self._database)
+        running = await _alive(self._workflows.running())
         told = await retell_astray(
             self._database, running, progress=lambda count: activity.heartbeat(count)
         )
@@ -67,6 +82,14 @@ class MaintenanceActivities:
             now=clock(),
             progress=lambda count: activity.heartbeat(count),
         )
+        if self._secret is not None:
+            await statements.make_due(
+                self._database,
+                self._app_database,
+                secret=self._secret,
+                now=clock(),
+                progress=lambda count: activity.heartbeat(count),
+            )
         return told
 
     @activity.defn
@@ -94,6 +117,17 @@ class MaintenanceActivities:
                 " - interval '2 days' returning 1) select count(*) as n from old"
             )
         return int(rows[0]["n"])
+
+
+async def _alive(asked: Coroutine[object, object, set[str]]) -> set[str]:
+    """What was asked for, with a sign of life every five seconds until it is there."""
+    task = asyncio.ensure_future(asked)
+    try:
+        while not (await asyncio.wait({task}, timeout=5))[0]:
+            activity.heartbeat()
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def retell_astray(

@@ -1,16 +1,21 @@
 """Bringing a ticket up to the workflow's time, and telling the workflow what that leaves to do."""
 
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 from prometheus_client import Histogram
 from temporalio import activity
 
-from domain.lifecycle import Advance, Effect, TicketRef, TicketState, attributes_of, waits_for
+from domain.lifecycle import Advance, Effect, TicketRef, TicketState, state_of
 from domain.tickets import SYSTEM, Event, TimeAdvanced
 from models import ledger
 from models.session import Database
 from services.tickets import Outcome, Step, Tickets
+
+# Less is what a busy moment takes.
+WORTH_A_REASON = timedelta(seconds=30)
 
 # From a heartbeat to a weekend on which nothing ran.
 LATENESS = Histogram(
@@ -26,13 +31,15 @@ def bind(ref: TicketRef, trace: Mapping[str, str]) -> None:
 
     Activities run in tasks of their own, each with its own context: nothing has to be unbound.
     """
-    structlog.contextvars.bind_contextvars(ticket=ref.workflow_id, **trace)
+    said = {f"{name}_id": value for name, value in trace.items()}  # as the API's log names them
+    structlog.contextvars.bind_contextvars(ticket=ref.workflow_id, **said)
 
 
 class TicketActivities:
     """Short transactions; every one may be repeated."""
 
     def __init__(self, database: Database, tickets: Tickets, *, search_attributes: bool) -> None:
+        self._began = time.monotonic()
         self._database = database
         self._tickets = tickets
         self._search_attributes = search_attributes
@@ -53,8 +60,6 @@ class TicketActivities:
                     seq=asked.cursor,
                     over=True,
                     status="unknown",
-                    priority=None,
-                    deadline=None,
                     waits_for="nothing: there is no such ticket",
                 )
             ticket = ledger.to_ticket(rows[0])
@@ -67,7 +72,11 @@ class TicketActivities:
                             key=f"time/{ticket.id}/{asked.now.isoformat()}",
                             actor=SYSTEM,
                             payload=TimeAdvanced(),
-                            cause={"workflow": ref.workflow_id, "run": asked.run_id},
+                            cause={
+                                "workflow": ref.workflow_id,
+                                "run": asked.run_id,
+                                **self._late(asked.now - ticket.deadline_at),
+                            },
                         ),
                         awaited=True,
                     ),
@@ -78,19 +87,20 @@ class TicketActivities:
             _count(came_due)
         effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in open_deliveries]
         if came_due is not None:  # queued a moment ago, after the others were read
-            effects += [Effect(kind="webhook", id=str(one)) for one in came_due.calls]
+            effects += [Effect(kind=kind, id=str(one)) for kind, one in came_due.calls]
         if ticket.triage == "pending" and not ticket.category.is_over:
             effects.append(Effect(kind="triage", id="triage"))
-        return TicketState(
-            seq=ticket.seq,
-            over=ticket.category.is_over,
-            status=ticket.category.value,
-            priority=ticket.priority,
-            deadline=ticket.deadline_at,
-            waits_for=waits_for(ticket),
-            effects=tuple(effects),
-            attributes=attributes_of(ref.slug, ticket) if self._search_attributes else None,
-        )
+        return state_of(ticket, effects, shows=self._search_attributes)
+
+    def _late(self, late: timedelta) -> dict[str, str]:
+        """Why something is noticed so much too late, as far as this worker can know."""
+        if late < WORTH_A_REASON:
+            return {}
+        if late > timedelta(seconds=time.monotonic() - self._began):
+            return {"late": "no worker was running"}  # this one was not, and no other had it
+        if activity.in_activity() and activity.info().attempt > 1:
+            return {"late": "the database did not answer"}
+        return {}
 
 
 def _count(outcome: Outcome) -> None:

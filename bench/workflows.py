@@ -52,11 +52,14 @@ async def working(client: Client) -> AsyncIterator[Bell]:
         yield bell
 
 
-async def start(client: Client, count: int, until: datetime, *, at_once: int = 12) -> None:
-    """So many bare workflows, all of which wait for the same moment."""
-    gate, run_id = asyncio.Semaphore(at_once), uuid.uuid4().hex
+async def start(
+    client: Client, count: int, until: datetime, *, at_once: int = 12, apart: float = 0.0
+) -> None:
+    """So many bare workflows, all of which wait for the same moment, begun `apart` in seconds."""
+    gate, run_id, begun = asyncio.Semaphore(at_once), uuid.uuid4().hex, time.monotonic()
 
     async def one(i: int) -> None:
+        await asyncio.sleep(begun + i * apart - time.monotonic())
         async with gate:
             await client.start_workflow(
                 BareWorkflow.run, until, id=f"bare/{run_id}/{i}", task_queue=QUEUE

@@ -48,6 +48,7 @@ class Accounted:
 
     clock: Clock
     account: Account | None
+    late_because: str | None = None  # why its breach was noticed late, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ async def timed(
     """
     scope, parameters = visible(caller)
     parameters |= {"tenant": work.tenant_id, "number": number}
-    [around], rows, clock_rows = await work.batch(
+    [around], rows, clock_rows, told = await work.batch(
         ledger.config_version(work.tenant_id),
         (
             "select t.* from tickets t where t.tenant_id = %(tenant)s and t.number = %(number)s"
@@ -78,9 +79,18 @@ async def timed(
             parameters,
         ),
         ledger.clocks_of(work.tenant_id, [number]),
+        (
+            "select e.data ->> 'metric' as metric, (e.data ->> 'cycle')::int as cycle,"
+            " e.data ->> 'late_because' as why from events e join tickets t"
+            " on t.tenant_id = e.tenant_id and t.id = e.ticket_id"
+            " where t.tenant_id = %(tenant)s and t.number = %(number)s"
+            " and e.type = 'sla_breached' and jsonb_exists(e.data, 'late_because')",
+            parameters,
+        ),
     )
     if not rows:
         raise TicketNotFound
+    whys = {(row["metric"], row["cycle"]): row["why"] for row in told}
     ticket = ledger.to_ticket(rows[0])
     desk = await loaded.get(work, around["config_version"])
     desk = await loaded.knowing(work, desk, [(ticket.policy_id, ticket.policy_version)])
@@ -90,7 +100,10 @@ async def timed(
         ticket=ticket,
         timed_by=terms,
         considered=considered(desk, subject(ticket)),
-        clocks=tuple(_accounted(clock, desk, now=now) for clock in clocks),
+        clocks=tuple(
+            _accounted(clock, desk, whys.get((clock.metric, clock.cycle)), now=now)
+            for clock in clocks
+        ),
         next=() if ticket.category.is_over else upcoming(clocks, terms),
     )
 
@@ -110,18 +123,21 @@ def considered(desk: Desk, ticket: Subject) -> tuple[Considered, ...]:
     )
 
 
-def _accounted(clock: Clock, desk: Desk, *, now: datetime) -> Accounted:
+def _accounted(clock: Clock, desk: Desk, why: str | None, *, now: datetime) -> Accounted:
     calendar: Calendar | None = None
     if clock.calendar_id is not None and clock.calendar_version is not None:
         calendar = desk.calendars.get((clock.calendar_id, clock.calendar_version))
-    return Accounted(clock, None if calendar is None else account(clock, calendar, now=now))
+    told = None if calendar is None else account(clock, calendar, now=now)
+    return Accounted(clock, told, why)
 
 
-def lateness(clock: Clock, *, now: datetime) -> str | None:
+def lateness(clock: Clock, *, now: datetime, because: str | None = None) -> str | None:
     """In words, how late the breach was noticed; None where it was in time, or there is none."""
     if clock.lateness is not None:
         seconds = clock.lateness.total_seconds()
-        return f"timer {_long(seconds)} late" if seconds >= _WORTH_TELLING else None
+        if seconds < _WORTH_TELLING:
+            return None
+        return f"timer {_long(seconds)} late" + (f": {because}" if because else "")
     overdue = clock.is_running and clock.due_at is not None and clock.breached_at is None
     if overdue and clock.due_at is not None:
         seconds = (now - clock.due_at).total_seconds()

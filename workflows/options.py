@@ -39,12 +39,22 @@ DELIVERY = ActivityOptions(
     ),
 )
 
-# A model's opinion: worth a day, then the ticket goes on without.
+# A model's opinion: worth a day of trying, then the ticket goes on without. Counted in attempts:
+# a time limit would leave a timer of its own with Temporal for each idle ticket.
 MODEL = ActivityOptions(
     start_to_close_timeout=timedelta(seconds=30),
-    schedule_to_close_timeout=timedelta(hours=24),
     retry_policy=RetryPolicy(
-        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
+        initial_interval=timedelta(seconds=1),
+        maximum_interval=timedelta(minutes=5),
+        maximum_attempts=296,
+    ),
+)
+
+# A transaction that is not a ticket's own: tried for ever, Postgres comes back.
+SHORT = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)
     ),
 )
 

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
         Change,
         Effect,
         EffectInput,
-        Shown,
+        EffectResult,
         TicketInput,
         TicketState,
     )
@@ -28,6 +28,15 @@ with workflow.unsafe.imports_passed_through():
 
 # A history this long replays in well under a second when its worker was restarted.
 MOST_WAKES = 500
+
+_KEYS: tuple[tuple[SearchAttributeKey[Any], str], ...] = (
+    (options.TENANT, "tenant"),
+    (options.NUMBER, "number"),
+    (options.STATUS, "status"),
+    (options.PRIORITY, "priority"),
+    (options.TEAM, "team"),
+    (options.DEADLINE, "deadline"),
+)
 
 
 @workflow.defn
@@ -42,10 +51,11 @@ class TicketWorkflow:
     def __init__(self, ticket: TicketInput) -> None:
         self._ref = ticket.ticket
         self._cursor = ticket.cursor
-        self._shown = ticket.shown.attributes
+        self._shown = ticket.shown.attributes or _told_at_the_start()
         self._state: TicketState | None = None
         self._dirty = True
-        self._trace: dict[str, str] = {}  # of the change that woke it last
+        self._news: TicketState | None = None  # how an effect has left the ticket
+        self._trace = dict(ticket.trace)  # of the change that woke it last
         self._wakes = 0
         self._timer: asyncio.Task[None] | None = None
         self._timer_at: datetime | None = None
@@ -55,10 +65,10 @@ class TicketWorkflow:
     @workflow.run
     async def run(self, ticket: TicketInput) -> None:
         while True:
-            state = await self._advance()
+            state = self._told() or await self._advance()
             self._carry_out(state.effects)
             self._show(state)
-            if state.over and not self._dirty and not self._in_flight:
+            if state.over and not self._dirty and not self._is_busy():
                 await workflow.wait_condition(workflow.all_handlers_finished)
                 if not self._dirty:
                     return
@@ -89,6 +99,27 @@ class TicketWorkflow:
             "run_id": workflow.info().run_id,
         }
 
+    def _told(self) -> TicketState | None:
+        """The ticket as an effect has just left it, where nothing else asks for a look."""
+        news, self._news = self._news, None
+        if news is None or self._dirty or news.seq <= self._cursor:
+            return None
+        self._wakes += 1
+        before = self._state
+        shows = before is not None and (before.shows or before.attributes is not None)
+        self._cursor = news.seq
+        self._state = news.model_copy(update={"shows": shows})
+        return self._state
+
+    def _is_busy(self) -> bool:
+        """Whether something is in flight that has to come to its end.
+
+        What a model thinks of a ticket that is over is of no use to anybody.
+        """
+        if any(effect.kind != "triage" for effect in self._in_flight.values()):
+            return True
+        return bool(self._in_flight) and not workflow.patched("over-without-verdict")
+
     async def _advance(self) -> TicketState:
         self._dirty = False
         self._wakes += 1
@@ -112,7 +143,8 @@ class TicketWorkflow:
             self._dirty = True
         if self._state is not None and self._state.over and not self._in_flight:
             return True
-        return self._dirty
+        news = self._news
+        return self._dirty or (news is not None and news.seq > self._cursor)
 
     def _arm(self, deadline: datetime | None) -> None:
         """Exactly one timer, kept as long as the deadline stays where it is."""
@@ -140,17 +172,13 @@ class TicketWorkflow:
         given = EffectInput(
             ticket=self._ref,
             effect=effect,
-            run_id=workflow.info().run_id,
             trace=self._trace,
         )
+        told: EffectResult | None = None
         try:
             if effect.kind == "triage":
-                await workflow.execute_activity_method(
-                    TriageActivities.triage,
-                    given,
-                    task_queue=MODELS,
-                    summary="Topic, priority and sentiment",
-                    **options.MODEL,
+                told = await workflow.execute_activity_method(
+                    TriageActivities.triage, given, task_queue=MODELS, **options.MODEL
                 )
             else:
                 await workflow.execute_activity_method(
@@ -167,8 +195,11 @@ class TicketWorkflow:
             workflow.logger.warning("effect given up", extra={"effect": effect.kind})
         finally:
             del self._in_flight[effect.id]
-            if effect.kind == "triage":
-                self._dirty = True  # its verdict may have moved the deadline; nobody else says so
+            # A verdict may have moved the deadline, and nobody else says so.
+            if told is not None and told.ticket is not None:
+                self._news = told.ticket
+            elif effect.kind == "triage":
+                self._dirty = True
 
     def _show(self, state: TicketState) -> None:
         """A stuck ticket explains itself to whoever looks at it in the Temporal UI."""
@@ -179,7 +210,7 @@ class TicketWorkflow:
             f" (priority {state.priority or 'none'}), seen up to event {self._cursor}.\n\n"
             f"Waits for {state.waits_for}{until}. Effects in flight: {busy}."
         )
-        wanted = state.attributes
+        wanted = state.attributes_of(self._ref)
         if wanted is None or wanted == self._shown:
             return
         workflow.upsert_search_attributes(_updates(self._shown, wanted))
@@ -194,26 +225,22 @@ class TicketWorkflow:
         if self._dirty or self._in_flight:
             return  # look first; there will be another moment
         workflow.continue_as_new(
-            TicketInput(
-                ticket=self._ref,
-                cursor=self._cursor,
-                shown=Shown(attributes=self._shown),
-            )
+            TicketInput(ticket=self._ref, cursor=self._cursor)  # attributes go with the run
         )
+
+
+def _told_at_the_start() -> Attributes | None:
+    """What Temporal was told when the ticket was put into its hands, or by the run before."""
+    told = {pair.key.name: pair.value for pair in workflow.info().typed_search_attributes}
+    if options.TENANT.name not in told:
+        return None
+    return Attributes(**{name: told.get(key.name) for key, name in _KEYS})
 
 
 def _updates(shown: Attributes | None, wanted: Attributes) -> list[SearchAttributeUpdate[Any]]:
     """Only what differs from what Temporal was told last."""
-    given: list[tuple[SearchAttributeKey[Any], str]] = [
-        (options.TENANT, "tenant"),
-        (options.NUMBER, "number"),
-        (options.STATUS, "status"),
-        (options.PRIORITY, "priority"),
-        (options.TEAM, "team"),
-        (options.DEADLINE, "deadline"),
-    ]
     updates: list[SearchAttributeUpdate[Any]] = []
-    for key, name in given:
+    for key, name in _KEYS:
         value = getattr(wanted, name)
         if value != (getattr(shown, name) if shown is not None else None):
             updates.append(key.value_unset() if value is None else key.value_set(value))

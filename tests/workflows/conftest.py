@@ -19,6 +19,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.briefing import BriefingActivities
 from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
 from activities.learning import LearningActivities
@@ -28,7 +29,12 @@ from activities.simulations import SimulationActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
 from adapters.classifier.kept import KeptModels, store_under, teach
-from adapters.temporal import SEARCH_ATTRIBUTES, TicketWorkflows, add_attributes
+from adapters.temporal import (
+    SEARCH_ATTRIBUTES,
+    TicketWorkflows,
+    WorkflowStarter,
+    add_attributes,
+)
 from adapters.webhooks import WebhookCaller
 from domain.lifecycle import (
     BATCH,
@@ -52,7 +58,9 @@ from services.simulations import SimulationRunner
 from services.tickets import Tickets
 from services.webhooks import WebhookSecrets
 from tests.conftest import Urls
+from workflows.briefing import BriefingWorkflow
 from workflows.bulk import BulkWorkflow
+from workflows.deliveries import DeliveryWorkflow
 from workflows.learning import BacktestWorkflow, RetrainDueWorkflow, RetrainWorkflow
 from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
@@ -220,7 +228,8 @@ MakeBench = Callable[[Client], AbstractAsyncContextManager[Bench]]
 def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
     @contextlib.asynccontextmanager
     async def make(client: Client) -> AsyncIterator[Bench]:
-        tickets = Tickets(Desks())
+        desks = Desks()
+        tickets = Tickets(desks)
         mail, classifier = FakeMail(), FakeClassifier()
         links = PasswordLinks("only for tests", public_url="https://desk.example")
         executor, school = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
@@ -266,6 +275,7 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
                         mail,
                         WebhookCaller(allow_private=True),
                         WebhookSecrets("only for tests"),
+                        WorkflowStarter(client),
                     ).deliver,
                     LinkActivities(database, links, mail).mail_link,
                 ],
@@ -274,7 +284,9 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
                 client,
                 task_queue=BATCH,
                 workflows=[
+                    BriefingWorkflow,
                     BulkWorkflow,
+                    DeliveryWorkflow,
                     LinkWorkflow,
                     ReconcileWorkflow,
                     RetrainDueWorkflow,
@@ -286,6 +298,7 @@ def bench(database: Database, urls: Urls, tmp_path: Path) -> MakeBench:
                     maintenance.train_where_due,
                     BulkActivities(BulkRunner(database, tickets)).bulk_chunk,
                     SimulationActivities(SimulationRunner(database)).simulation_chunk,
+                    BriefingActivities(database, desks, tickets).brief,
                 ],
                 workflow_runner=strict_sandbox(),
                 graceful_shutdown_timeout=timedelta(seconds=2),

@@ -1,14 +1,23 @@
 """Lives of tickets and of jobs, as they are recorded and replayed."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from adapters.temporal import TicketWorkflows
-from domain.lifecycle import BATCH, BacktestRef, BulkRef, LinkRef, SimulationRef, TrainingRef
+from domain.lifecycle import (
+    BATCH,
+    BacktestRef,
+    BulkRef,
+    DeliveryRef,
+    LinkRef,
+    SimulationRef,
+    TrainingRef,
+)
 from domain.mail import MailUnreachable
 from domain.permissions import Principal, Role, grants_of
-from domain.sla import Metric, RaisePriority, Step
+from domain.sla import Metric, RaisePriority, StartWorkflow, Step
 from domain.states import Channel, Priority
 from domain.tickets import (
     AgentReplied,
@@ -21,11 +30,12 @@ from domain.tickets import (
     Ticket,
 )
 from models.session import Row
-from services import bulk, learning, simulations
+from services import bulk, learning, simulations, webhooks
 from services.bulk import BulkChange, BulkRunner
 from services.desks import Desks
 from services.tickets import Origin
 from services.views import Views
+from tests.activities.test_webhooks import Endpoint
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import Bench
 from workflows.learning import RetrainDueWorkflow
@@ -221,6 +231,29 @@ async def link_mailed_late(b: Bench, tenant: uuid.UUID) -> str:
     return ref.workflow_id
 
 
+async def endpoint_away(b: Bench, tenant: uuid.UUID) -> str:
+    """A call that is about no ticket; its endpoint answers at the second attempt."""
+    endpoint = Endpoint(status="503 Away")
+    server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    now = datetime.now(UTC)
+    async with server:
+        async with b.database.transaction(tenant) as work:
+            hook = await webhooks.create(
+                work, name="Pager", url=url, events=[], allow_private=True, now=now
+            )
+            row = await webhooks.test(work, hook["id"], now=now)
+        ref = DeliveryRef(tenant_id=tenant, slug="t", delivery_id=row["id"])
+        await TicketWorkflows(b.client).start_delivery(ref)
+        async with asyncio.timeout(20):
+            while not endpoint.heard:
+                await asyncio.sleep(0.05)
+        endpoint.status = "200 OK"
+        assert await _ended(b, ref.workflow_id) == "sent"
+    assert len(endpoint.heard) == 2
+    return ref.workflow_id
+
+
 async def model_refused(b: Bench, tenant: uuid.UUID) -> str:
     """A training with nothing to learn from."""
     async with b.database.transaction(tenant) as work:
@@ -286,12 +319,36 @@ async def draft_tried(b: Bench, tenant: uuid.UUID) -> str:
     return ref.workflow_id
 
 
+async def briefed_by_a_step(b: Bench, tenant: uuid.UUID) -> str:
+    """A step starts the workflow that ships, and its note is written."""
+    async with b.database.transaction(tenant) as work:
+        step = Step(
+            id="brief",
+            metric=Metric.FIRST_REPLY,
+            percent=50,
+            action=StartWorkflow(name="briefing"),
+        )
+        await make_policy(work, steps=(step,))
+    opened = datetime.now(UTC) - timedelta(minutes=45)
+    ticket = await make_ticket(b.database, b.tickets, tenant, now=opened)
+    await b.wake(tenant, ticket)
+    await b.until_event(tenant, ticket, "note_added")
+    async with b.database.transaction(tenant) as work:
+        row = await work.row("select payload from deliveries where kind = 'workflow'")
+    assert row is not None
+    name = str(row["payload"]["workflow_id"])
+    assert await _ended(b, name) == "written"
+    return name
+
+
 JOBS: dict[str, Job] = {
+    "briefed-by-a-step": briefed_by_a_step,
     "bulk-in-chunks": bulk_in_chunks,
     "bulk-cancelled": bulk_cancelled,
     "bulk-taken-back": bulk_taken_back,
     "reconciled": reconciled,
     "link-mailed-late": link_mailed_late,
+    "endpoint-away": endpoint_away,
     "model-refused": model_refused,
     "asked-about-the-past": asked_about_the_past,
     "trainings-due": trainings_due,

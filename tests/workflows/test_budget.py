@@ -57,6 +57,58 @@ async def test_a_wake_costs_five_events_and_seven_when_the_deadline_moves(
         assert after.count("TIMER_CANCELED") == after.count("TIMER_STARTED") == 1
 
 
+async def test_a_new_ticket_costs_twelve_events_until_it_waits(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant()
+        async with b.database.transaction(tenant) as work:
+            await make_policy(work)
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        for _ in range(2):  # told twice, it is one ticket
+            await b.wake(tenant, ticket, "ticket_created")
+        await b.until_event(tenant, ticket, "triaged")
+        row = await b.row(tenant, ticket)
+        await b.seen(tenant, ticket, seq=int(str(row["seq"])))
+        types = await b.event_types(tenant, ticket)
+        assert types[:8] == [
+            "WORKFLOW_EXECUTION_STARTED", "WORKFLOW_TASK_SCHEDULED", "WORKFLOW_TASK_STARTED",
+            "WORKFLOW_TASK_COMPLETED", "MARKER_RECORDED", "ACTIVITY_TASK_SCHEDULED",
+            "TIMER_STARTED", "ACTIVITY_TASK_STARTED",
+        ]  # fmt: skip
+        # What the model thought is known with its answer: nothing has to be looked at again.
+        assert types.count("MARKER_RECORDED") == 1
+        assert types.count("WORKFLOW_EXECUTION_SIGNALED") == 0
+        moved = types.count("TIMER_CANCELED") + types.count("TIMER_STARTED") - 1
+        searched = types.count("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")  # where it changed any
+        assert searched <= 1
+        assert len(types) - moved - searched == 12
+        history = await b.handle(tenant, ticket).fetch_history()
+        assert sum(event.ByteSize() for event in history.events) < 3_000
+
+
+async def test_a_ticket_that_is_over_waits_for_no_model(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        tenant = await make_tenant()
+        async with b.database.transaction(tenant) as work:
+            agent = await make_agent(work)
+        b.classifier.errors = [RuntimeError("away")] * 50
+        ticket = await make_ticket(b.database, b.tickets, tenant)
+        await b.wake(tenant, ticket)
+        async with asyncio.timeout(20):
+            while not b.classifier.calls:
+                await asyncio.sleep(0.05)
+        closed = await happens(
+            b.database, b.tickets, tenant, ticket.number,
+            Changed(assignee_id=agent, status="closed"), by=agent,
+        )  # fmt: skip
+        await b.wake(tenant, closed)
+        async with asyncio.timeout(20):
+            await b.handle(tenant, ticket).result()
+
+
 async def test_a_storm_of_signals_is_one_look_or_few(
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:

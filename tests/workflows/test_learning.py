@@ -17,11 +17,12 @@ from activities.triage import TriageActivities
 from adapters.classifier.kept import KeptModels, store_under
 from adapters.temporal import TicketWorkflows
 from domain.errors import Conflict
-from domain.learning import ModelUnusable
+from domain.learning import ModelUnusable, TriageField
 from domain.lifecycle import MODELS, TICKETS, BacktestRef, Effect, EffectInput, TrainingRef
 from domain.permissions import Principal, Role, grants_of
 from domain.states import Priority
 from domain.tickets import AgentReplied, Changed, Labelled, Ticket
+from domain.triage import Spam
 from models.session import Database, Row
 from services import learning
 from services.desks import Desks
@@ -82,11 +83,11 @@ class Desk:
                 Labelled(topic=WRONG[label] if wrongly else label), by=self.agent,
             )  # fmt: skip
 
-    async def trains(self) -> Row:
+    async def trains(self, field: TriageField = "topic") -> Row:
         """The model's row once its training has ended."""
         async with self.bench.database.transaction(self.tenant) as work:
             row = await learning.train(
-                work, "topic", caller=self.caller, origin=Origin(), now=datetime.now(UTC)
+                work, field, caller=self.caller, origin=Origin(), now=datetime.now(UTC)
             )
         ref = TrainingRef(tenant_id=self.tenant, slug="t", job_id=row["id"])
         await TicketWorkflows(self.bench.client).start_training(ref)
@@ -148,6 +149,66 @@ async def test_what_people_say_makes_a_model_that_answers_and_says_why(
             ("triage_model.queued", "user"),
             ("triage_model.promoted", "system"),
         }
+
+
+async def test_a_team_that_people_choose_is_learnt_and_then_chosen(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        async with b.database.transaction(desk.tenant) as work:
+            teams = {label: await make_team(work, label) for label in SAID}
+        for number in range(120):
+            label = list(SAID)[number % len(SAID)]
+            subject = desk.chance.choice(SAID[label]).format(number)
+            ticket = await make_ticket(b.database, b.tickets, desk.tenant, subject=subject)
+            await happens(
+                b.database, b.tickets, desk.tenant, ticket.number,
+                Changed(team_id=teams[label]), by=desk.agent,
+            )  # fmt: skip
+        made = await desk.trains("team")
+        assert made["state"] == "champion", made["detail"]
+        assert made["compared_with"] == "always saying the commonest team"
+        row = await desk.triaged("Toner 917 is empty")
+        assert row["team_id"] == teams["hardware"]
+        assert row["verdict"]["team"]["model_version"] == f"team-{made['version']}"
+
+
+async def test_spam_that_people_mark_is_learnt_and_marked_once_that_is_earned(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant(), apply="always")
+        for number in range(120):
+            is_spam = number % 2 == 0
+            subject = (
+                f"Cheap backlinks for your website {number}, rank first on Google"
+                if is_spam
+                else desk.chance.choice(SAID["invoices"]).format(number)
+            )
+            ticket = await make_ticket(b.database, b.tickets, desk.tenant, subject=subject)
+            wish = Labelled(spam=Spam.SPAM if is_spam else Spam.NOT_SPAM)
+            await happens(b.database, b.tickets, desk.tenant, ticket.number, wish, by=desk.agent)
+        before = await desk.triaged("Cheap backlinks for your website, rank first")
+        assert before["spam"] is None
+        made = await desk.trains("spam")
+        assert made["state"] == "champion", made["detail"]
+        after = await desk.triaged("Cheap backlinks for your website 999, rank first on Google")
+        assert (after["spam"], after["tags"]) == ("spam", ["spam"])
+        wanted = await desk.triaged("Invoice 999 is wrong")
+        assert (wanted["spam"], wanted["tags"]) == ("not_spam", [])
+
+
+async def test_what_people_of_another_desk_decided_teaches_nobody_here(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        other = await Desk.made(b, await make_tenant())
+        await other.teaches(90)
+        desk = await Desk.made(b, await make_tenant())
+        made = await desk.trains()
+        assert made["state"] == "refused"
+        assert made["detail"].startswith("0 decisions of people are too few")
 
 
 async def test_a_model_below_the_bar_suggests_and_does_nothing(
