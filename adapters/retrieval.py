@@ -2,8 +2,9 @@
 
 Three readings of the same words are added: BM25 over words and word beginnings, in which a word
 nobody wrote counts as the words it resembles; letters, which survive typos and compounds; and a
-space of some hundred dimensions, in which "refund" and "money back" are near. Each is between
-nought and one, so a score means the same for a short question and a long mail.
+space of some hundred dimensions, in which "refund" and "money back" are near. Where sentence
+vectors are installed their space takes its place. Each is between nought and one, so a score means
+the same for a short question and a long mail.
 """
 
 import math
@@ -19,6 +20,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from adapters.classifier import vectors
 from adapters.classifier.features import Matrix, chunks_of, folded
 
 _WORD: Final = re.compile(r"\w+")
@@ -30,6 +32,8 @@ _RESEMBLING: Final = 0.55  # share of letter runs in common from which a word is
 _MOST_RESEMBLING: Final = 3
 _DIMENSIONS: Final = 192
 _SHARES: Final = {"words": 0.6, "letters": 0.35, "space": 0.05}
+_SHARES_WITH_VECTORS: Final = {"words": 0.45, "letters": 0.3, "space": 0.25}
+_NEAR: Final = 0.5  # cosine of sentence vectors above which texts have to do with each other
 _RUNS: Final = (3, 4)
 _MOST_RUNS: Final = 400  # of letters in a query
 _MOST_UNKNOWN: Final = 20  # words of a query that are compared with all words there are
@@ -72,19 +76,28 @@ class _Letters:
 class Retriever:
     """Finds documents. Nothing in it changes after it was built, so threads may share one."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
+    def __init__(self, documents: Sequence[Document], *, with_vectors: bool = True) -> None:
         self.ids = tuple(document.id for document in documents)
+        self._encoder = vectors.installed() if with_vectors else None
+        self._shares = _SHARES if self._encoder is None else _SHARES_WITH_VECTORS
         texts = [folded(document.text) for document in documents]
         with threadpool_limits(limits=1):
             self._build_words(texts)
             self._letters = _letters(texts)
             self._resembling = _letters(self._vocabulary)
-            self._build_space()
+            if self._encoder is None:
+                self._build_space()
+            else:
+                self._places = self._encoder.encode([document.text for document in documents])
+                self._places[[not _WORD.search(text) for text in texts]] = 0
 
     @classmethod
-    def build(cls, documents: Iterable[Document]) -> Self:
-        """A retriever over `documents`; a document without a word is never found."""
-        return cls(tuple(documents))
+    def build(cls, documents: Iterable[Document], *, with_vectors: bool = True) -> Self:
+        """A retriever over `documents`; a document without a word is never found.
+
+        It reads sentence vectors too where they are installed, unless that is not wanted.
+        """
+        return cls(tuple(documents), with_vectors=with_vectors)
 
     def search(self, text: str, k: int = 5) -> list[Hit]:
         """The `k` documents that answer `text` best, best first; equal ones by their place.
@@ -93,13 +106,13 @@ class Retriever:
         """
         bare = folded(text)
         asked = self._asked(bare)
-        if not self.ids or k < 1:
+        if not self.ids or k < 1 or not _WORD.search(bare):
             return []
         by_words = self._by_words(asked)
         scores = (
-            _SHARES["words"] * by_words
-            + _SHARES["letters"] * _alike(self._letters, bare)
-            + _SHARES["space"] * self._by_space(asked)
+            self._shares["words"] * by_words
+            + self._shares["letters"] * _alike(self._letters, bare)
+            + self._shares["space"] * self._by_space(asked, text)
         )
         count = min(k, len(scores))
         best = np.argpartition(-scores, count - 1)[:count]
@@ -192,7 +205,12 @@ class Retriever:
         # What a document would reach that says each word of the query often.
         return np.asarray(found / ((_SATURATION + 1) * weights.sum()), dtype=np.float64)
 
-    def _by_space(self, asked: _Asked) -> NDArray[np.float64]:
+    def _by_space(self, asked: _Asked, text: str) -> NDArray[np.float64]:
+        if self._encoder is not None:
+            [place] = self._encoder.encode([text])
+            return np.maximum(
+                (np.asarray(self._places @ place, dtype=np.float64) - _NEAR) / _NEAR, 0
+            )
         if not asked.columns:
             return np.zeros(len(self.ids))
         weights = np.array(asked.weights, dtype=np.float32)

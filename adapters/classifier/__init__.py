@@ -115,6 +115,7 @@ class Classifier:
                 topic=guesses["topic"],
                 priority=guesses["priority"],
                 sentiment=guesses["sentiment"],
+                spam=guesses["spam"],
                 language=language,
                 model_version=self.version,
             )

@@ -23,6 +23,9 @@ from adapters.classifier.model import Head, Measures, Mix, Model
 from adapters.classifier.network import Network
 
 FORMAT: Final = 2  # of the file; a file of another is refused, and made anew by training
+WITH_VECTORS: Final = (
+    3  # of a file that needs sentence vectors: older code does not read it wrongly
+)
 LARGEST: Final = (
     1 << 29
 )  # bytes of a file that is opened; the largest that training makes is 150 MB
@@ -37,6 +40,17 @@ class ModelDamaged(Exception):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path.name} cannot be used: {why}.")
         self.path = path
+
+
+class VectorsMissing(ModelDamaged):
+    """The model reads sentence vectors, and this process has none, or others."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "it was taught with sentence vectors that are not installed here;"
+            " install holdfast[vectors], or teach it again",
+        )
 
 
 class _HeadCard(BaseModel):
@@ -68,13 +82,18 @@ def packed(model: Model) -> bytes:
     """`model` as the content of a file. Weights keep three digits: more changes no answer."""
     vocabulary = model.vocabulary
     stored: dict[str, object] = {
-        "card": _Card(format=FORMAT, heads=tuple(map(_card, model.heads))).model_dump_json(),
+        "card": _Card(
+            format=FORMAT if model.probe is None else WITH_VECTORS,
+            heads=tuple(map(_card, model.heads)),
+        ).model_dump_json(),
         "words": _SEPARATOR.join(vocabulary.words),
         "neighbours": vocabulary.neighbours,
         "letters": _SEPARATOR.join(vocabulary.letters),
         "pairs": vocabulary.pairs,
         "rarity": vocabulary.rarity,
     }
+    if model.probe is not None:
+        stored["probe"] = model.probe
     for number, head in enumerate(model.heads):
         stored[f"{number}.linear"] = _halved(head.linear)
         stored[f"{number}.intercepts"] = head.intercepts
@@ -93,8 +112,8 @@ def unpacked(content: bytes) -> Model:
         warnings.simplefilter("ignore")
         stored = skops.io.loads(content, trusted=_TRUSTED)
     card = _Card.model_validate_json(stored["card"])
-    if card.format != FORMAT:
-        raise ValueError(f"format {card.format}, not {FORMAT}")
+    if card.format not in (FORMAT, WITH_VECTORS):
+        raise ValueError(f"format {card.format}, not {FORMAT} or {WITH_VECTORS}")
     vocabulary = Vocabulary(
         words=_terms(stored["words"]),
         neighbours=_keys(stored, "neighbours"),
@@ -104,8 +123,13 @@ def unpacked(content: bytes) -> Model:
     )
     if vocabulary.columns != vocabulary.core + len(vocabulary.pairs):
         raise ValueError(f"{vocabulary.columns} numbers for the terms")
-    heads = tuple(_head(stored, number, head, vocabulary) for number, head in enumerate(card.heads))
-    return Model(vocabulary=vocabulary, heads=heads)
+    probe = _array(stored, "probe", None) if card.format == WITH_VECTORS else None
+    dimensions = 0 if probe is None else len(probe)
+    heads = tuple(
+        _head(stored, number, head, vocabulary, dimensions)
+        for number, head in enumerate(card.heads)
+    )
+    return Model(vocabulary=vocabulary, heads=heads, probe=probe)
 
 
 def write(model: Model, path: Path) -> str:
@@ -130,13 +154,19 @@ def read(path: Path, *, sha256: str | None = None) -> Model:
 
 
 def opened(content: bytes, path: Path, *, sha256: str) -> Model:
-    """The model in `content`, which came from `path` or is to be called so in complaints."""
+    """The model in `content`, which came from `path` or is to be called so in complaints.
+
+    Raises VectorsMissing for one that this process cannot ask.
+    """
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelDamaged(path, "its content does not match its sum")
     try:
-        return unpacked(content)
+        model = unpacked(content)
     except Exception as error:  # whatever skops, zipfile, json and numpy make of a foreign file
         raise ModelDamaged(path, f"it does not hold a model ({type(error).__name__})") from error
+    if not model.is_answerable:
+        raise VectorsMissing(path)
+    return model
 
 
 def _kept_sum(path: Path) -> str:
@@ -157,13 +187,19 @@ def _card(head: Head) -> _HeadCard:
     )
 
 
-def _head(stored: dict[str, object], number: int, card: _HeadCard, vocabulary: Vocabulary) -> Head:
+def _head(
+    stored: dict[str, object],
+    number: int,
+    card: _HeadCard,
+    vocabulary: Vocabulary,
+    dimensions: int,
+) -> Head:
     count = len(card.labels)
     network = None
     if card.has_network:
         bias = _array(stored, f"{number}.inner_bias", None)
         network = Network(
-            inner=_array(stored, f"{number}.inner", (vocabulary.core, len(bias))),
+            inner=_array(stored, f"{number}.inner", (vocabulary.core + dimensions, len(bias))),
             inner_bias=bias,
             outer=_array(stored, f"{number}.outer", (len(bias), count)),
             outer_bias=_array(stored, f"{number}.outer_bias", (count,)),
@@ -171,7 +207,7 @@ def _head(stored: dict[str, object], number: int, card: _HeadCard, vocabulary: V
     return Head(
         name=card.name,
         labels=card.labels,
-        linear=_array(stored, f"{number}.linear", (vocabulary.columns, count)),
+        linear=_array(stored, f"{number}.linear", (vocabulary.columns + dimensions, count)),
         intercepts=_array(stored, f"{number}.intercepts", (count,)),
         network=network,
         mix=card.mix,

@@ -1,28 +1,27 @@
 """Labelled rows become a model, for any set of 2 to 150 labels and any language.
 
-Two students read the same rows: a linear support-vector machine, which is hard to beat and can say
-what decided, and a small network, which errs elsewhere. Their scores are added in a proportion, and
-at a temperature, that is fitted to rows neither had seen; the threshold below which an answer is
+Two students read the same rows: a linear model, which is hard to beat and can say what decided,
+and a small network, which errs elsewhere. The names of the labels are rows too: people name a
+label by words that belong to it. The students' scores are added in a proportion, and at a
+temperature, that is fitted to rows neither had seen; the threshold below which an answer is
 withheld comes from the same held-out rows, and so do the measures a desk is shown.
 """
 
-import warnings
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
-from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
+from scipy.sparse import csr_matrix, hstack, vstack
+from scipy.special import softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from adapters.classifier import features, network
-from adapters.classifier.features import Matrix, Reader, Vocabulary
+from adapters.classifier import features, linear, mixing, network, vectors
+from adapters.classifier.features import Matrix, Reader
+from adapters.classifier.linear import Estimator, Kind, Linear
 from adapters.classifier.model import Head, Measures, Mix, Model
 from adapters.classifier.network import Network, Schooling
 from domain.errors import Invalid
@@ -38,9 +37,11 @@ _MOST_HELD_OUT: Final = 3_000
 _NETWORK_FROM: Final = 400  # rows; of fewer a network learns nothing the linear model does not
 _FEW_LABELS: Final = 12  # up to here several linear models are tried
 _SHORT: Final = 40.0  # words a text, on average: pairs of words are counted up to here
+_LONG, _SHORTER = 1.5, 1.0  # length of a sentence vector beside the terms': for few rows or labels
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in "cancelOrder"
+_NAMED: Final = re.compile(r"[^\W\d_]{3,}")  # a label with such a word in it says what it means
 _RARE: Final = 2.0  # what macro-F1 counts beside accuracy when linear models are compared
 _MEMBERS: Final = 3  # networks that a small set is taught to, each from another beginning
-_PRIOR: Final = Mix(linear=4.0, network=1.0)  # where there is hardly anything to fit it to
 
 
 class Unteachable(Invalid):
@@ -65,18 +66,45 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class _Task:
+    """Rows and the number of the right label of each; `names` are rows to learn, never to ask.
+
+    Columns: `core` of them, pairs up to `terms`, then the sentence vector, if there is one.
+    """
+
     labels: tuple[str, ...]
     rows: csr_matrix
     answers: Numbers
+    names: csr_matrix
+    named: Numbers
+    core: int
+    terms: int
 
     def only(self, chosen: Numbers) -> "_Task":
-        return _Task(self.labels, self.rows[chosen], self.answers[chosen])
+        return replace(self, rows=self.rows[chosen], answers=self.answers[chosen])
+
+    def lessons(self) -> tuple[csr_matrix, Numbers]:
+        """All there is to learn from: the rows and the names of the labels."""
+        if not len(self.named):
+            return self.rows, self.answers
+        rows = vstack([self.rows, self.names], format="csr")
+        return rows, np.concatenate([self.answers, self.named])
+
+    def read_by_network(self, rows: csr_matrix) -> csr_matrix:
+        """What the network reads of `rows`: all but the pairs."""
+        if self.core == self.terms:
+            return rows
+        if rows.shape[1] == self.terms:
+            return rows[:, : self.core]
+        return hstack([rows[:, : self.core], rows[:, self.terms :]], format="csr")
 
 
-class _Learnt(NamedTuple):
-    linear: Matrix
-    intercepts: Matrix
-    network: Network | None
+class _Texts(NamedTuple):
+    """The rows of all questions, and the vectors of their texts where those are installed."""
+
+    folded: Sequence[str]
+    reader: Reader
+    rows: csr_matrix
+    vectors: Matrix | None
 
 
 def learn(
@@ -85,18 +113,24 @@ def learn(
     *,
     name: str = "label",
     precision: float = 0.9,
+    with_vectors: bool = True,
     tell: Tell = lambda done: None,
 ) -> Model:
     """A model that tells `labels` apart, taught from one text a label.
 
-    `tell` hears the share that is done, some twenty times, and may raise to stop. Raises
-    Unteachable for fewer than two labels, more than 150, or no text with anything in it.
+    It reads sentence vectors too where they are installed, unless that is not wanted. `tell` hears
+    the share that is done, some twenty times, and may raise to stop. Raises Unteachable for fewer
+    than two labels, more than 150, or no text with anything in it.
     """
     if len(texts) != len(labels):
         raise ValueError(f"{len(texts)} texts, but {len(labels)} labels")
     folded = [features.folded(text) for text in texts]
     question = Question(name, np.arange(len(texts)), labels, precision)
-    return learn_all(folded, [question], tell=tell)
+    encoder = vectors.installed() if with_vectors else None
+    if encoder is not None:
+        _refuse_unteachable(folded, question)  # before a minute is spent on encoding
+    encoded = None if encoder is None else encoder.encode(texts)
+    return learn_all(folded, [question], encoded=encoded, tell=tell)
 
 
 def learn_all(
@@ -104,30 +138,36 @@ def learn_all(
     questions: Sequence[Question],
     *,
     light: bool = False,
+    encoded: Matrix | None = None,
     tell: Tell = lambda done: None,
 ) -> Model:
     """A model with a head for each question, over one vocabulary. The texts are folded already.
 
-    A `light` one has no networks: small, and made in seconds.
+    `encoded` are their sentence vectors. A `light` model has no networks and does not read the
+    names of the labels: small, and made in seconds.
     """
     for question in questions:
         _refuse_unteachable(folded, question)
     # The matrices are too thin for threads to pay: a second core only spins.
     with threadpool_limits(limits=1):
         words = sum(len(text.split()) for text in folded) / max(len(folded), 1)
+        names = [] if light else [each for q in questions for each in _names(set(q.answers))]
         vocabulary = features.learnt(
-            folded,
+            [*folded, *(words for _, words in names)],
             pairs=words <= _SHORT and not light and len(folded) >= _SMALL,
             least=2 if len(folded) >= _SMALL else 1,
         )
         tell(0.05)
-        rows = Reader(vocabulary).rows(folded)
+        reader = Reader(vocabulary)
+        texts = _Texts(folded, reader, reader.rows(folded), encoded)
         heads = []
         for number, question in enumerate(questions):
             part = _Part(tell, start=0.05 + 0.95 * number / len(questions), of=len(questions))
-            heads.append(_head(vocabulary, rows, folded, question, part, light=light))
+            heads.append(_head(texts, question, part, light=light))
         tell(1.0)
-        return Model(vocabulary=vocabulary, heads=tuple(heads))
+        encoder = None if encoded is None else vectors.installed()
+        probe = None if encoder is None else encoder.probe
+        return Model(vocabulary=vocabulary, heads=tuple(heads), probe=probe)
 
 
 class _Part:
@@ -154,50 +194,104 @@ def _refuse_unteachable(folded: Sequence[str], question: Question) -> None:
         raise Unteachable("None of the rows has a text with a letter or a digit in it.")
 
 
-def _head(
-    vocabulary: Vocabulary,
-    rows: csr_matrix,
-    folded: Sequence[str],
-    question: Question,
-    tell: Tell,
-    *,
-    light: bool,
-) -> Head:
-    labels, answers = np.unique(np.asarray(question.answers, dtype=object), return_inverse=True)
-    task = _Task(tuple(labels.tolist()), rows[question.rows], answers.astype(np.int64))
+def _names(labels: Iterable[str]) -> list[tuple[str, str]]:
+    """Each label whose name says something, with the words of its name, folded."""
+    spaced = ((label, _HUMP.sub(" ", label).replace("_", " ")) for label in sorted(labels))
+    return [(label, features.folded(words)) for label, words in spaced if _NAMED.search(words)]
+
+
+def _task(texts: _Texts, question: Question, *, light: bool) -> _Task:
+    found, answers = np.unique(np.asarray(question.answers, dtype=object), return_inverse=True)
+    labels: tuple[str, ...] = tuple(found.tolist())
+    names = [] if light else _names(labels)
+    named = texts.reader.rows([words for _, words in names])
+    rows, spoken, spoken_names = texts.rows[question.rows], None, None
+    if texts.vectors is not None and (encoder := vectors.installed()) is not None:
+        spoken = texts.vectors[question.rows]
+        spoken_names = encoder.encode([words for _, words in names])
+    share = _share(len(answers), len(labels))
+    return _Task(
+        labels=labels,
+        rows=linear.beside(rows, spoken, share),
+        answers=answers.astype(np.int64),
+        names=linear.beside(named, spoken_names, share),
+        named=np.array([labels.index(label) for label, _ in names], dtype=np.int64),
+        core=texts.reader.vocabulary.core,
+        terms=texts.reader.vocabulary.columns,
+    )
+
+
+def _share(rows: int, labels: int) -> float:
+    """How long a sentence vector is beside the terms of its text."""
+    return _LONG if rows < _SMALL or labels <= _FEW_LABELS else _SHORTER
+
+
+def _head(texts: _Texts, question: Question, tell: Tell, *, light: bool) -> Head:
+    task = _task(texts, question, light=light)
     parts = question.parts
     if parts is None:
-        parts = _dealt([folded[row] for row in question.rows], task.answers)
-    core = vocabulary.core
+        parts = _dealt([texts.folded[row] for row in question.rows], task.answers)
     held_out = list(_held_out(parts)) if question.parts is None else np.unique(parts).tolist()
-    chosen, linear_scores = _best_linear(task, parts, held_out, _tried(task, light=light))
-    with_network = not light and len(task.answers) >= _NETWORK_FROM and not _is_lopsided(task)
-    network_scores = np.zeros_like(linear_scores)
+    asked = np.flatnonzero(np.isin(parts, held_out))
+    plan = _plan(task, light=light)
+    team = _team(task, parts, held_out, plan)
+    scores = [member_scores[asked] for _, member_scores in team]
+    with_network = not light and _has_network(task)
     share = 1 / (len(held_out) + 1)
     if with_network:
-        for number, part in enumerate(held_out):
-            taught, asked = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-            student = _network(task.only(taught), core, _Span(tell, number * share, share))
-            network_scores[asked] = student.scores(_core(task.rows[asked], core))
-    asked = np.flatnonzero(np.isin(parts, held_out))
-    mix = _mixed(linear_scores[asked], network_scores[asked] if with_network else None, task, asked)
-    linear, intercepts = _linear(task, chosen)
+        scores.append(_network_scores(task, parts, held_out, tell, share)[asked])
+    truth = task.answers[asked]
+    shares = mixing.mixed(scores, truth, with_network=with_network)
+    score = np.asarray(sum(part * one for part, one in zip(shares, scores, strict=True)))
+    evened = (
+        mixing.evened(task.answers, len(task.labels))
+        if plan.is_evened
+        else np.zeros(len(task.labels))
+    )
+    sharper = mixing.sharper(score + evened, truth) if plan.is_evened else 1.0
+    mix = _mix(shares, len(team), sharper)
+    learnt = linear.added(
+        [_linear(task, estimator) for estimator, _ in team],
+        [part * sharper / mix.linear for part in shares[: len(team)]],
+    )
     final = _Span(tell, 1 - share, share)
+    length = _share(len(task.answers), len(task.labels))
+    score = (score + evened) * sharper
     return Head(
         name=question.name,
         labels=task.labels,
-        linear=linear,
-        intercepts=intercepts,
-        network=_network(task, core, final) if with_network else None,
+        linear=_unscaled(learnt.weights, task.terms, length),
+        intercepts=(learnt.intercepts + evened * sharper / mix.linear).astype(np.float32),
+        network=_network(task, final, length) if with_network else None,
         mix=mix,
-        measures=_measured(
-            mix.of(linear_scores[asked], network_scores[asked]),
-            task.answers[asked],
-            len(task.answers),
-            question.precision,
-        ),
-        usual=_usual(mix.of(linear_scores[asked], network_scores[asked])),
+        measures=_measured(score, truth, len(task.answers), question.precision),
+        usual=_usual(score),
     )
+
+
+def _mix(shares: Sequence[float], team: int, sharper: float) -> Mix:
+    return Mix(
+        linear=sum(shares[:team]) * sharper,
+        network=shares[team] * sharper if len(shares) > team else 0.0,
+    )
+
+
+def _unscaled(weights: Matrix, terms: int, length: float) -> Matrix:
+    """Weights for vectors of length one, of those learnt where their length was another."""
+    weights[terms:] *= np.float32(length)
+    return weights
+
+
+def _network_scores(
+    task: _Task, parts: Numbers, held_out: Sequence[int], tell: Tell, share: float
+) -> NDArray[np.float64]:
+    """What networks say of the parts they did not see (nought elsewhere)."""
+    scores = np.zeros((len(parts), len(task.labels)))
+    for number, part in enumerate(held_out):
+        taught, asked = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        student = _network(task.only(taught), _Span(tell, number * share, share), 1.0)
+        scores[asked] = student.scores(task.read_by_network(task.rows[asked]))
+    return scores
 
 
 class _Span:
@@ -234,25 +328,23 @@ def _held_out(parts: Numbers) -> Iterator[int]:
     yield from np.unique(parts)[: max(1, turns)].tolist()
 
 
-class _Estimator(NamedTuple):
-    """A linear model to try."""
+class _Plan(NamedTuple):
+    """Linear models: those to choose one of, or all that are added up."""
 
-    strength: float
-    is_balanced: bool
-    is_logistic: bool = False
+    tried: tuple[Estimator, ...]
+    is_team: bool = False
+    is_evened: bool = False  # whether rare labels are named a little more readily
 
 
-_PLAIN: Final = _Estimator(1.0, False)
+_PLAIN: Final = Estimator(1.0, False)
 _LOPSIDED: Final = 50  # times as many rows of the commonest of few labels as of the rarest
-_FAIR: Final = _Estimator(10.0, True, is_logistic=True)
-_LIGHT: Final = (_Estimator(1.0, True),)
-_TRIED_OF_FEW: Final = (_PLAIN, _Estimator(3.0, False))
-_TRIED: Final = (
-    _PLAIN,
-    _Estimator(1.0, True),
-    _Estimator(0.3, True),
-    _FAIR,
+_LIGHT: Final = _Plan((Estimator(1.0, True),))
+_OF_MANY: Final = _Plan((_PLAIN,))
+_OF_FEW_ROWS: Final = _Plan((_PLAIN, Estimator(3.0, False)))
+_OF_FEW_LABELS: Final = _Plan(
+    (Estimator(0.3, True), Estimator(0.4, False, Kind.RATIO)), is_team=True, is_evened=True
 )
+_FAIR: Final = _Plan((Estimator(10.0, True, Kind.LOGISTIC), Estimator(1.0, True)), is_team=True)
 
 
 def _is_lopsided(task: _Task) -> bool:
@@ -261,65 +353,58 @@ def _is_lopsided(task: _Task) -> bool:
     return len(task.labels) <= _FEW_LABELS and bool(counts.max() >= _LOPSIDED * counts.min())
 
 
-def _tried(task: _Task, *, light: bool) -> Sequence[_Estimator]:
+def _has_network(task: _Task) -> bool:
+    if len(task.answers) < _NETWORK_FROM or _is_lopsided(task):
+        return False
+    # Beside sentence vectors it adds nothing but time, unless it has many rows of few labels.
+    with_vectors = task.rows.shape[1] > task.terms
+    return not with_vectors or (len(task.answers) >= _SMALL and len(task.labels) <= _FEW_LABELS)
+
+
+def _plan(task: _Task, *, light: bool) -> _Plan:
     if light:
         return _LIGHT
     if _is_lopsided(task):
-        return (_FAIR,)
+        return _FAIR
     if len(task.labels) <= _FEW_LABELS:
-        return _TRIED
-    return _TRIED_OF_FEW if task.rows.shape[0] < _SMALL else (_PLAIN,)
+        return _OF_FEW_LABELS
+    return _OF_FEW_ROWS if task.rows.shape[0] < _SMALL else _OF_MANY
 
 
-def _best_linear(
-    task: _Task, parts: Numbers, held_out: Sequence[int], tried: Sequence[_Estimator]
-) -> tuple[_Estimator, NDArray[np.float64]]:
-    """The linear model that did best on held-out rows, and its scores there (zero elsewhere)."""
-    best: tuple[float, _Estimator, NDArray[np.float64]] | None = None
+def _team(
+    task: _Task, parts: Numbers, held_out: Sequence[int], plan: _Plan
+) -> list[tuple[Estimator, NDArray[np.float64]]]:
+    """The linear models of the plan, each with its scores on held-out rows (nought elsewhere).
+
+    The best of them only, where the plan is to choose one.
+    """
     asked_of_all = np.isin(parts, held_out)
-    for estimator in tried:
+    right = task.answers[asked_of_all]
+    team: list[tuple[Estimator, NDArray[np.float64]]] = []
+    worth: list[float] = []
+    for estimator in plan.tried:
         scores = np.zeros((len(parts), len(task.labels)))
         for part in held_out:
             taught, asked = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-            weights, intercepts = _linear(task.only(taught), estimator)
-            scores[asked] = task.rows[asked] @ weights + intercepts
-        guessed, right = scores[asked_of_all].argmax(axis=1), task.answers[asked_of_all]
+            scores[asked] = _linear(task.only(taught), estimator).scores(task.rows[asked])
+        guessed = scores[asked_of_all].argmax(axis=1)
+        team.append((estimator, scores))
         # A model that never names the rare labels is right often and of little use.
-        worth = float((guessed == right).mean()) + _RARE * macro_f1(right, guessed)
-        if best is None or worth > best[0] + 1e-9:
-            best = worth, estimator, scores
-    assert best is not None
-    return best[1], best[2]
+        worth.append(float((guessed == right).mean()) + _RARE * macro_f1(right, guessed))
+    if plan.is_team:
+        return team
+    best = max(range(len(team)), key=lambda number: (round(worth[number], 9), -number))
+    return [team[best]]
 
 
-def _linear(task: _Task, estimator: _Estimator) -> tuple[Matrix, Matrix]:
-    """Weights with a column for each label of the task, also for those that are not in it."""
-    met = np.unique(task.answers)
-    columns = task.rows.shape[1]
-    weights = np.zeros((columns, len(task.labels)), dtype=np.float32)
-    intercepts = np.full(len(task.labels), -1.5, dtype=np.float32)
-    if len(met) < 2:
-        intercepts[met] = 1.0
-        return weights, intercepts
-    balanced = "balanced" if estimator.is_balanced else None
-    made = (
-        LogisticRegression(C=estimator.strength, class_weight=balanced, tol=1e-3, max_iter=150)
-        if estimator.is_logistic
-        else LinearSVC(C=estimator.strength, class_weight=balanced, tol=1e-2, random_state=0)
-    )
-    with warnings.catch_warnings():
-        # Many labels for few rows look like a regression to it, and an early end like a failure.
-        warnings.simplefilter("ignore")
-        fitted = made.fit(task.rows, task.answers)
-    found, bias = fitted.coef_, np.atleast_1d(fitted.intercept_)
-    if len(met) == 2:
-        found, bias = np.vstack([-found, found]) / 2, np.concatenate([-bias, bias]) / 2
-    weights[:, met], intercepts[met] = found.T, bias
-    return weights, intercepts
+def _linear(task: _Task, estimator: Estimator) -> Linear:
+    rows, answers = task.lessons()
+    return linear.taught(rows, answers, estimator, labels=len(task.labels), terms=task.terms)
 
 
-def _network(task: _Task, core: int, tell: Tell) -> Network:
-    counts = np.bincount(task.answers, minlength=len(task.labels)).astype(np.float64)
+def _network(task: _Task, tell: Tell, length: float) -> Network:
+    rows, answers = task.lessons()
+    counts = np.bincount(answers, minlength=len(task.labels)).astype(np.float64)
     # The square root of what would balance the labels: all of it makes rare ones too loud.
     weights = (counts.sum() / np.maximum(counts, 1) / len(task.labels)) ** 0.5
     weights /= (weights * counts).sum() / counts.sum()
@@ -327,14 +412,14 @@ def _network(task: _Task, core: int, tell: Tell) -> Network:
     if len(task.answers) < _SMALL:
         schooling, members = Schooling(hidden=64, rounds=30, batch=32), _MEMBERS
     elif len(task.labels) <= _FEW_LABELS:
-        schooling = Schooling(hidden=64, rounds=6)
-    rows = _core(task.rows, core)
-    return network.joined(
+        schooling = Schooling(hidden=128, rounds=5, unread=0.5)
+    read = task.read_by_network(rows)
+    student = network.joined(
         [
             network.taught(
-                rows,
-                task.answers,
-                weights[task.answers].astype(np.float32),
+                read,
+                answers,
+                weights[answers].astype(np.float32),
                 labels=len(task.labels),
                 schooling=schooling,
                 chance=np.random.default_rng(_SEED + member),
@@ -343,32 +428,7 @@ def _network(task: _Task, core: int, tell: Tell) -> Network:
             for member in range(members)
         ]
     )
-
-
-def _core(rows: csr_matrix, core: int) -> csr_matrix:
-    return rows[:, :core] if core < rows.shape[1] else rows
-
-
-def _mixed(
-    linear: NDArray[np.float64],
-    network: NDArray[np.float64] | None,
-    task: _Task,
-    asked: Numbers,
-) -> Mix:
-    """The proportion and temperature that make held-out answers least surprising."""
-    truth, places = task.answers[asked], np.arange(len(asked))
-
-    def surprise(logs: NDArray[np.float64]) -> float:
-        scores = linear * np.exp(logs[0])
-        prior = (logs[0] - np.log(_PRIOR.linear)) ** 2
-        if network is not None:
-            scores = scores + network * np.exp(logs[1])
-            prior += (logs[1] - np.log(_PRIOR.network)) ** 2
-        return float(-log_softmax(scores, axis=1)[places, truth].sum() + prior)
-
-    start = np.log([_PRIOR.linear, _PRIOR.network / 2])[: 1 if network is None else 2]
-    found = np.exp(minimize(surprise, start, method="Nelder-Mead", options={"maxiter": 120}).x)
-    return Mix(linear=float(found[0]), network=float(found[1]) if len(found) > 1 else 0.0)
+    return replace(student, inner=_unscaled(student.inner, task.core, length))
 
 
 def _measured(scores: NDArray[np.float64], truth: Numbers, rows: int, precision: float) -> Measures:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from scipy.sparse import csr_matrix
 from scipy.special import softmax
 
+from adapters.classifier import vectors
 from adapters.classifier.features import Matrix, Reader, Vocabulary, folded
 from adapters.classifier.network import Network
+from adapters.classifier.vectors import Encoder
 from domain.triage import Prediction, predicted
 
 _AT_ONCE: Final = 256  # texts read together: bounds the memory that a long list takes
@@ -56,7 +58,8 @@ class Measures(BaseModel):
 class Head:
     """One of the questions a model answers.
 
-    `linear` has a row for each column of the vocabulary, `network` reads those before the pairs.
+    `linear` has a row for each column of the vocabulary, `network` reads those before the pairs;
+    behind them both have rows for the dimensions of a sentence vector, if the model reads those.
     Texts whose best score is below `usual` are stranger than nineteen of twenty held-out ones.
     """
 
@@ -72,10 +75,23 @@ class Head:
 
 @dataclass(frozen=True)
 class Model:
-    """All that is learnt, as numbers and text."""
+    """All that is learnt, as numbers and text.
+
+    `probe` is what the encoder it was taught with makes of one sentence; None where it reads no
+    sentence vectors.
+    """
 
     vocabulary: Vocabulary
     heads: tuple[Head, ...]
+    probe: Matrix | None = None
+
+    @property
+    def is_answerable(self) -> bool:
+        """Whether this process has the sentence vectors it needs, if it needs any."""
+        if self.probe is None:
+            return True
+        encoder = vectors.installed()
+        return encoder is not None and encoder.is_as(self.probe)
 
 
 class Answers(NamedTuple):
@@ -92,9 +108,13 @@ class TextModel:
     model: Model
     version: str
     reader: Reader = field(init=False)
+    encoder: Encoder | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", Reader(self.model.vocabulary))
+        object.__setattr__(
+            self, "encoder", None if self.model.probe is None else vectors.installed()
+        )
 
     @property
     def head(self) -> Head:
@@ -110,9 +130,11 @@ class TextModel:
         """A prediction for each text, in order; the same as one by one, and quicker."""
         made: list[Prediction] = []
         for start in range(0, len(texts), _AT_ONCE):
-            bare = [folded(text) for text in texts[start : start + _AT_ONCE]]
+            asked = texts[start : start + _AT_ONCE]
+            bare = [folded(text) for text in asked]
             rows = self.reader.rows(bare)
-            answers = self.answers(rows, self.head)
+            spoken = None if self.encoder is None else self.encoder.encode(asked)
+            answers = self.answers(rows, self.head, spoken)
             for number, (text, shares) in enumerate(zip(bare, answers.shares, strict=True)):
                 made.append(
                     self.predicted(
@@ -125,13 +147,15 @@ class TextModel:
                 )
         return made
 
-    def answers(self, rows: csr_matrix, head: Head) -> Answers:
-        """What `head` says about rows of the reader's."""
-        linear = rows @ head.linear + head.intercepts
+    def answers(self, rows: csr_matrix, head: Head, spoken: Matrix | None = None) -> Answers:
+        """What `head` says about rows of the reader's; `spoken` are the same texts' vectors."""
+        columns, core = self.model.vocabulary.columns, self.model.vocabulary.core
+        linear = rows @ head.linear[:columns] + head.intercepts
+        if spoken is not None:
+            linear += spoken @ head.linear[columns:]
         scores = linear * head.mix.linear
         if head.network is not None:
-            core = self.model.vocabulary.core
-            scores = scores + head.network.scores(_before(rows, core)) * head.mix.network
+            scores = scores + head.network.scores(_before(rows, core), spoken) * head.mix.network
         return Answers(softmax(scores, axis=1), _strangeness(scores, head))
 
     def predicted(
@@ -157,8 +181,8 @@ class TextModel:
     ) -> tuple[tuple[str, float], ...]:
         """The words that spoke most for `label` against the mean of all labels.
 
-        Exact for the linear part: with the pairs, which belong to no single word, the weights of
-        all words add up to its score.
+        Exact for the linear part of the terms: with the pairs, which belong to no single word, the
+        weights of all words add up to its score. A sentence vector belongs to no word either.
         """
         weights = head.linear[row.indices]
         spoke = (weights[:, label] - weights.mean(axis=1)) * row.data

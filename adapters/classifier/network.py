@@ -20,16 +20,21 @@ _FIRST, _SECOND = 0.9, 0.99  # what Adam remembers of former gradients
 
 @dataclass(frozen=True)
 class Network:
-    """Weights from terms to the hidden layer and from there to the labels."""
+    """Weights from terms to the hidden layer and from there to the labels.
+
+    The last rows of `inner` read the dimensions of a sentence vector, where there is one.
+    """
 
     inner: Matrix
     inner_bias: Matrix
     outer: Matrix
     outer_bias: Matrix
 
-    def scores(self, rows: csr_matrix) -> Matrix:
+    def scores(self, rows: csr_matrix, vectors: Matrix | None = None) -> Matrix:
         """A column a label; the softmax of a row is what the network believes."""
-        hidden = rows @ self.inner
+        hidden = rows @ self.inner[: rows.shape[1]]
+        if vectors is not None:
+            hidden += vectors @ self.inner[rows.shape[1] :]
         hidden += self.inner_bias
         np.maximum(hidden, 0, out=hidden)
         return np.asarray(hidden @ self.outer + self.outer_bias, dtype=np.float32)

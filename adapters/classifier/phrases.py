@@ -24,6 +24,7 @@ FOLDER: Final = Path(__file__).with_name("languages")
 _MESSAGES_PER_TOPIC: Final = 72  # of one language in one fold: 11 topics, 2 languages, 3 folds
 _SEED: Final = 20_260_301
 _SLOT: Final = re.compile(r"\{(\w+)\}")
+_BREAKS: Final = ("<br>", "<br/>\n", "\n&nbsp;\n", "\r\n")
 
 
 class Example(NamedTuple):
@@ -191,6 +192,10 @@ class _Writer:
             return text.upper()
         if manner < 0.38:
             return re.sub(r"[.,!?]", "", text)
+        if manner < 0.42:  # what a mail program or an export leaves of a page
+            return text.replace("\n", self._chance.choice(_BREAKS))
+        if manner < 0.45:
+            return f"<div><p>{text.replace(chr(10), '</p><p>')}</p></div>"
         return text
 
     def _slipped(self, word: str) -> str:

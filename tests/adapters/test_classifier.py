@@ -12,9 +12,18 @@ from pathlib import Path
 import pytest
 import skops.io
 
-from adapters.classifier import Classifier, ModelDamaged, files, phrases, read, training
+from adapters.classifier import (
+    Classifier,
+    ModelDamaged,
+    files,
+    junk,
+    moods,
+    phrases,
+    read,
+    training,
+)
 from domain.states import Priority
-from domain.triage import WANTED_PRECISION, Guess, Prediction, Sentiment, Topic, Verdict
+from domain.triage import WANTED_PRECISION, Guess, Prediction, Sentiment, Spam, Topic, Verdict
 
 # Training takes the better part of ten seconds.
 pytestmark = pytest.mark.slow
@@ -42,8 +51,9 @@ def path(classifier: Classifier, folder: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def guesses(verdict: Verdict) -> tuple[Guess, Guess, Guess]:
-    return verdict.topic, verdict.priority, verdict.sentiment
+def guesses(verdict: Verdict) -> tuple[Guess, Guess, Guess, Guess]:
+    assert verdict.spam is not None
+    return verdict.topic, verdict.priority, verdict.sentiment, verdict.spam
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,61 @@ def test_what_the_model_was_never_taught_is_left_to_people(
     classifier: Classifier, text: str
 ) -> None:
     for verdict in (classifier.classify("", text), classifier.classify(text, text)):
-        assert [guess.abstained for guess in guesses(verdict)] == [True, True, True]
+        assert [guess.abstained for guess in guesses(verdict)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("subject", "body", "spam"),
+    [
+        ("", "Cannot log in, the password reset mail never arrives.", Spam.NOT_SPAM),
+        ("Rechnung 4711", "Die Rechnung ist doppelt, bitte stornieren Sie eine.", Spam.NOT_SPAM),
+        ("Angebot", "Bitte schicken Sie uns ein Angebot über 20 Lizenzen.", Spam.NOT_SPAM),
+        ("", "I received a phishing mail in your name, is it real?", Spam.NOT_SPAM),
+        ("", "My parcel has not come yet, it was promised for Monday.", Spam.NOT_SPAM),
+        ("Rank on Google", "Our SEO agency brings your website to page one of Google with"
+         " backlinks. Reply for a free audit report.", Spam.SPAM),
+        ("", "You have won 900,000 USD in the lottery! Send your full name, address and a copy of"
+         " your passport to claim the prize.", Spam.SPAM),
+        ("Kredit", "Wir vergeben Kredite ohne Schufa zu 2 % Zinsen, antworten Sie noch heute und"
+         " sichern Sie sich das Angebot.", Spam.SPAM),
+        ("", "Verdienen Sie 900 Euro am Tag mit Bitcoin von zu Hause, jetzt anmelden!", Spam.SPAM),
+    ],
+)  # fmt: skip
+def test_what_nobody_asked_for_is_told_from_what_customers_ask(
+    classifier: Classifier, subject: str, body: str, spam: Spam
+) -> None:
+    found = classifier.classify(subject, body).spam
+    assert found is not None
+    assert found.label == spam
+    assert not (found.abstained and spam is Spam.NOT_SPAM)
+
+
+@pytest.mark.parametrize(
+    ("body", "mood"),
+    [
+        ("still waiting for my parcel after three weeks and nobody picks up the phone", "negative"),
+        ("thanks for getting back to me so quickly, it works now", "positive"),
+        ("what time do you open on Saturday", "neutral"),
+        ("niemand geht ans Telefon und das Paket ist immer noch nicht da", "negative"),
+        ("vielen Dank, das ging ja schnell", "positive"),
+        ("wann öffnen Sie am Samstag", "neutral"),
+    ],
+)
+def test_a_mood_is_heard_that_nobody_names(classifier: Classifier, body: str, mood: str) -> None:
+    assert classifier.classify("", body).sentiment.label == mood
+
+
+def test_every_phrase_file_is_read_and_shares_no_line_between_folds() -> None:
+    assert [path.stem for path in (*junk.files(), *moods.files())] == ["de", "en"] * 2
+    unwanted = list(junk.messages(phrases.FOLDS))
+    assert unwanted == list(junk.messages(phrases.FOLDS))
+    assert {fold for _, _, fold in unwanted} == set(range(phrases.FOLDS))
+    assert not any("{" in subject + body for subject, body, _ in unwanted)
+    heard = list(moods.messages(phrases.FOLDS))
+    assert {mood for _, mood, _ in heard} == set(Sentiment)
+    told = [fold for text, _, fold in heard if "stop sending me the same copied" in text.lower()]
+    assert told
+    assert len(set(told)) == 1
 
 
 def test_the_languages_are_forty() -> None:
@@ -191,9 +255,10 @@ def test_probabilities_are_probabilities(classifier: Classifier) -> None:
         [("", text) for text in (*STRANGE.values(), *LANGUAGES, "My invoice is wrong!")]
     )
     for verdict in verdicts:
-        for guess, labels in zip(guesses(verdict), (Topic, Priority, Sentiment), strict=True):
+        asked = zip(guesses(verdict), (Topic, Priority, Sentiment, Spam), strict=True)
+        for guess, labels in asked:
             shares = [share for _, share in guess.top]
-            assert len(shares) == 3
+            assert len(shares) == min(3, len(labels))
             assert shares == sorted(shares, reverse=True)
             assert guess.top[0] == (guess.label, guess.probability)
             assert {label for label, _ in guess.top} <= set(labels)
@@ -234,13 +299,14 @@ def test_a_quoted_thread_does_not_decide_the_topic(classifier: Classifier) -> No
 def test_every_head_keeps_the_precision_it_was_asked_for(classifier: Classifier) -> None:
     measured = {head.name: head.measures for head in classifier.heads}
 
-    assert set(measured) == {"topic", "priority", "sentiment"}
+    assert set(measured) == {"topic", "priority", "sentiment", "spam"}
     for name, measures in measured.items():
         assert measures.precision >= WANTED_PRECISION[name]
     assert measured["topic"].accuracy > 0.75  # 0.80 when this was written; chance is 0.09
     assert measured["topic"].coverage > 0.65
     assert measured["priority"].coverage > 0.2
     assert measured["sentiment"].coverage > 0.35
+    assert measured["spam"].coverage > 0.75
 
 
 def test_no_request_is_in_two_folds() -> None:
@@ -281,6 +347,7 @@ def test_an_intact_file_is_read(path: Path) -> None:
         len(Topic),
         len(Priority),
         len(Sentiment),
+        len(Spam),
     ]
 
 

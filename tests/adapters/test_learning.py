@@ -57,6 +57,20 @@ def test_what_was_taught_is_known_in_other_words(model: TextModel) -> None:
     assert sum(share for _, share in prediction.top) == pytest.approx(1)
 
 
+def test_the_name_of_a_label_is_a_lesson() -> None:
+    texts = [f"{start} {end}" for start in ("my", "the", "our", "this") for end in ("one", "two")]
+    labels = ["REFUND_REQUEST" if text.endswith("one") else "lostParcel" for text in texts]
+    model = TextModel(learn(texts, labels), "v")
+    assert model.predict("refund").label == "REFUND_REQUEST"
+    assert model.predict("parcel").label == "lostParcel"
+
+
+def test_a_name_that_says_nothing_teaches_nothing() -> None:
+    texts = ["red one", "red two", "blue one", "blue two"]
+    model = learn(texts, ["4", "4", "b7", "b7"])
+    assert set(model.vocabulary.words) == {"red", "blue", "one", "two"}
+
+
 def test_the_words_that_decided_are_named(model: TextModel) -> None:
     words = dict(model.predict("hello, my parcel is late").words)
     assert max(words, key=lambda word: words[word]) == "parcel"
