@@ -60,7 +60,7 @@ class WebhookCaller:
                 asyncio.timeout(self._seconds),
                 httpcore.AsyncConnectionPool(
                     ssl_context=self._context,
-                    network_backend=_Judged(self._allow_private),
+                    network_backend=Judged(self._allow_private),
                     max_connections=1,
                 ) as pool,
                 pool.stream(
@@ -122,7 +122,7 @@ async def _beginning(stream: AsyncIterable[bytes]) -> str:
     return text[:MOST_KEPT]
 
 
-class _Judged(httpcore.AsyncNetworkBackend):
+class Judged(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only, unless all are allowed."""
 
     def __init__(self, allow_private: bool) -> None:

@@ -13,17 +13,12 @@ from typing import Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.errors import Invalid
+from domain.languages import LANGUAGES
 from domain.states import Priority
-from domain.triage import Sentiment, Topic
+from domain.triage import Sentiment, Spam, Topic
 
-TriageField = Literal["topic", "priority", "sentiment", "team"]
+TriageField = Literal["topic", "priority", "sentiment", "team", "spam", "language"]
 FIELDS: Final[tuple[TriageField, ...]] = get_args(TriageField)
-COLUMNS: Final[Mapping[TriageField, str]] = {
-    "topic": "topic",
-    "priority": "priority",
-    "sentiment": "sentiment",
-    "team": "team_id",
-}
 Apply = Literal["never", "earned", "always"]
 
 LEAST_TAUGHT: Final = 40  # rows; of fewer even two labels are a coin toss
@@ -59,28 +54,55 @@ class FieldSettings(BaseModel):
     labels: tuple[str, ...] | None = Field(default=None, max_length=MOST_LABELS)
 
 
-DEFAULTS: Final[Mapping[TriageField, FieldSettings]] = {
-    # Nobody fills these two otherwise, and they decide nothing by themselves: a topic sends a
-    # ticket to a team only where somebody said which.
-    "topic": FieldSettings(apply="always"),
-    "sentiment": FieldSettings(apply="always"),
+class Question(BaseModel):
+    """What is asked of models about every ticket, and how people teach it. Adding one adds data.
+
+    `labels` are those of a desk that gives none of its own; None: its teams. Where a person
+    resolves a ticket with what a machine had set, that is a label if they see it at work
+    (`kept`), and what they have answered and resolved is one of `answered`, whatever was said.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    column: str
+    labels: tuple[str, ...] | None
+    settings: FieldSettings = FieldSettings()
+    own_labels: bool = False
+    kept: bool = False
+    answered: str | None = None
+
+
+QUESTIONS: Final[Mapping[TriageField, Question]] = {
+    # Nobody fills these otherwise, and they decide nothing by themselves: a topic sends a ticket
+    # to a team only where somebody said which.
+    "topic": Question(
+        column="topic", labels=tuple(Topic), settings=FieldSettings(apply="always"),
+        own_labels=True, kept=True,
+    ),
+    "sentiment": Question(
+        column="sentiment", labels=tuple(Sentiment), settings=FieldSettings(apply="always")
+    ),
+    "language": Question(
+        column="language", labels=LANGUAGES, settings=FieldSettings(apply="always")
+    ),
     # These are promises and work: a model earns them.
-    "priority": FieldSettings(),
-    "team": FieldSettings(),
+    "priority": Question(column="priority", labels=tuple(Priority), kept=True),
+    "team": Question(column="team_id", labels=None, kept=True),
+    # Whoever is taken for a spammer is not heard, so the bar is higher.
+    "spam": Question(
+        column="spam", labels=tuple(Spam), settings=FieldSettings(wanted_precision=0.98),
+        kept=True, answered=Spam.NOT_SPAM,
+    ),
+}  # fmt: skip
+COLUMNS: Final[Mapping[TriageField, str]] = {name: QUESTIONS[name].column for name in FIELDS}
+DEFAULTS: Final[Mapping[TriageField, FieldSettings]] = {
+    name: QUESTIONS[name].settings for name in FIELDS
 }
 
 
 def shipped_labels(field: TriageField) -> tuple[str, ...] | None:
     """The labels of a field that a desk has not given its own; None: its teams."""
-    match field:
-        case "topic":
-            return tuple(Topic)
-        case "priority":
-            return tuple(Priority)
-        case "sentiment":
-            return tuple(Sentiment)
-        case "team":
-            return None
+    return QUESTIONS[field].labels
 
 
 # Labels.
@@ -119,12 +141,15 @@ def labels_of(timeline: Iterable[Happened]) -> dict[TriageField, Label]:
 
     What is changed for many tickets at once is no judgement of each one's words, and an escalation
     says nothing about who should have begun; neither is a label. Nobody looks at a sentiment when
-    they resolve a ticket, so keeping it says nothing either.
+    they resolve a ticket, so keeping it says nothing either. Whoever is answered and helped was
+    no spammer, unless somebody says so.
     """
     found: dict[TriageField, Label] = {}
     standing: dict[TriageField, str] = {}
+    answered = False
     for event in timeline:
         by_person = event.actor_kind == "user"
+        answered = answered or (event.type == "agent_replied" and by_person)
         if event.type == "labelled" and by_person:
             for field, value in _told(event.data):
                 found[field] = Label(value, "told", event.at)
@@ -146,12 +171,16 @@ def labels_of(timeline: Iterable[Happened]) -> dict[TriageField, Label]:
         if by_person and not event.in_bulk and _resolves(event):
             for field, value in standing.items():
                 found[field] = Label(value, "kept", event.at)
+            for field in FIELDS if answered else ():
+                meant = QUESTIONS[field].answered
+                if meant is not None and field not in found:
+                    found[field] = Label(meant, "kept", event.at)
     return found
 
 
 def _is_opinion(field: TriageField, event: Happened) -> bool:
     """Whether a machine has set it by what the ticket says, and a person sees it at work."""
-    if field == "sentiment":
+    if not QUESTIONS[field].kept:
         return False
     is_routed = field == "team" and event.type == "assigned"
     return event.actor_kind == "model" or is_routed

@@ -2,9 +2,13 @@
 
 The number orders a queue; the reasons are for whoever asks why. Nothing here is learnt: a rule that
 can be read is worth more than a better number that cannot.
+
+Points are counted in tenths. What does not change with the clock is one number, `pressure_of`: it
+is written with every event. What grows while nobody does anything (somebody waits, a promise comes
+due) follows from instants in the row, so that a list is right at any time without a write.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,23 +17,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.states import Category
 
 MOST: Final = 100
-_PRIORITY: Final[Mapping[str, float]] = {"urgent": 40, "high": 26, "normal": 12, "low": 0}
-_TOPIC: Final[Mapping[str, float]] = {"outage": 10, "security": 10, "cancellation_refund": 4}
-_TIERS: Final[Mapping[str, float]] = {
-    "platinum": 12, "vip": 12, "enterprise": 12, "gold": 8, "premium": 8, "silver": 4,
-    "business": 4,
+RECENT: Final = timedelta(days=30)
+_PRIORITY: Final[Mapping[str, int]] = {"urgent": 400, "high": 260, "normal": 120, "low": 0}
+_TOPIC: Final[Mapping[str, int]] = {"outage": 100, "security": 100, "cancellation_refund": 40}
+_TIERS: Final[Mapping[str, int]] = {
+    "platinum": 120, "vip": 120, "enterprise": 120, "gold": 80, "premium": 80, "silver": 40,
+    "business": 40,
 }  # fmt: skip
-_NEGATIVE: Final = 10.0
-_BREACHED: Final = 25.0
-# What is due within so long, and what that is worth.
-_DUE: Final = ((timedelta(hours=1), 20.0), (timedelta(hours=4), 12.0), (timedelta(days=1), 5.0))
-_HOURS_A_POINT: Final = 4.0  # of waiting
-_MOST_WAITING: Final = 12.0
-_AGAIN: Final = 3.0  # for each message after the first that nobody has answered
-_MOST_AGAIN: Final = 9.0
-_BEFORE: Final = 2.0  # for each other ticket of the last weeks
-_MOST_BEFORE: Final = 6.0
-_THEIR_TURN: Final = -20.0
+_NEGATIVE: Final = 100
+BREACHED: Final = 250
+DUE: Final = ((timedelta(hours=1), 200), (timedelta(hours=4), 120), (timedelta(days=1), 50))
+"""What is due within so long, and what that is worth."""
+TENTH: Final = timedelta(minutes=24)  # of waiting: ten hours are two and a half points
+MOST_WAITING: Final = 120
+_AGAIN: Final = 30  # for each message after the first that nobody has answered
+_MOST_AGAIN: Final = 90
+_BEFORE: Final = 20  # for each other ticket of the weeks before
+MOST_BEFORE: Final = 3
+_THEIR_TURN: Final = -200
+MOST_BY_TIME: Final = BREACHED + MOST_WAITING
+"""No clock adds more than this to what `pressure_of` says."""
 
 
 class Contribution(BaseModel):
@@ -67,7 +74,58 @@ class Pressure(BaseModel):
     due_at: datetime | None = None
     waiting_since: datetime | None = None  # the customer's first word that nobody has answered
     unanswered: int = Field(default=0, ge=0)  # messages of the customer since the last answer
-    other_tickets: int = Field(default=0, ge=0)  # of the same customer, in the last weeks
+    other_tickets: int = Field(default=0, ge=0)  # of the same customer, in the weeks before
+
+
+def pressure(get: Callable[[str], object]) -> Pressure:
+    """What counts about a ticket whose properties `get` gives by name.
+
+    What models read off it counts as far as they are sure of it and nobody decided otherwise.
+    """
+    said, sure = _read(get)
+    return Pressure(
+        category=Category(str(get("category"))),
+        priority=said["priority"],
+        priority_probability=sure["priority"],
+        sentiment=said["sentiment"],
+        sentiment_probability=sure["sentiment"],
+        topic=_text(get("topic")),
+        tier=_text(get("tier")),
+        breached=get("breached_at") is not None,
+        due_at=_time(get("next_due_at")),
+        waiting_since=_time(get("waiting_since")),
+        unanswered=int(str(get("unanswered"))),
+        other_tickets=int(str(get("earlier"))),
+    )
+
+
+def pressure_of(get: Callable[[str], object]) -> int:
+    """The tenths of a point that do not change with the clock: the row keeps them."""
+    said, sure = _read(get)
+    return (
+        round(_PRIORITY.get(said["priority"] or "", 0) * sure["priority"])
+        + (round(_NEGATIVE * sure["sentiment"]) if said["sentiment"] == "negative" else 0)
+        + _TOPIC.get(_text(get("topic")) or "", 0)
+        + _tier_points(_text(get("tier")))
+        + min(_MOST_AGAIN, _AGAIN * max(0, int(str(get("unanswered"))) - 1))
+        + _BEFORE * min(MOST_BEFORE, int(str(get("earlier"))))
+        + (_THEIR_TURN if get("category") == Category.PENDING else 0)
+    )
+
+
+def by_time(
+    *, breached: bool, due_at: datetime | None, waiting_since: datetime | None, now: datetime
+) -> int:
+    """The tenths of a point that the clock adds at `now`. The SQL of lists says the same."""
+    points = _promised(breached, due_at, now)
+    if waiting_since is not None and now > waiting_since:
+        points += min(MOST_WAITING, (now - waiting_since) // TENTH)
+    return points
+
+
+def shown(tenths: int) -> int:
+    """Tenths of a point as a score: whole, from 0 to 100."""
+    return min(MOST, max(0, (tenths + 5) // 10))
 
 
 def scored(ticket: Pressure, *, now: datetime) -> Score:
@@ -75,8 +133,8 @@ def scored(ticket: Pressure, *, now: datetime) -> Score:
     if not ticket.category.is_active:
         return Score(value=0, contributions=())
     found = [
-        one
-        for one in (
+        (name, tenths, because)
+        for name, tenths, because in (
             _priority(ticket),
             _sentiment(ticket),
             _topic(ticket),
@@ -87,89 +145,116 @@ def scored(ticket: Pressure, *, now: datetime) -> Score:
             _before(ticket),
             _turn(ticket),
         )
-        if one is not None and one.points
+        if tenths
     ]
-    total = round(sum(one.points for one in found))
-    return Score(value=min(MOST, max(0, total)), contributions=tuple(found))
+    return Score(
+        value=shown(sum(tenths for _, tenths, _ in found)),
+        contributions=tuple(
+            Contribution(name=name, points=tenths / 10, because=because)
+            for name, tenths, because in found
+        ),
+    )
 
 
-def _made(name: str, points: float, because: str) -> Contribution:
-    return Contribution(name=name, points=round(points, 1), because=because)
+def _read(get: Callable[[str], object]) -> tuple[dict[str, str | None], dict[str, float]]:
+    """Priority and mood: what stands; else what a model was sure enough of to say."""
+    verdict = get("verdict")
+    decided = get("decided")
+    said: dict[str, str | None] = {}
+    sure = {"priority": 1.0, "sentiment": 1.0}
+    for name in sure:
+        value = _text(get(name))
+        guess = verdict.get(name) if isinstance(verdict, Mapping) else None
+        if isinstance(guess, Mapping) and not guess["abstained"]:
+            is_decided = isinstance(decided, (tuple, list)) and name in decided
+            if value is None or (value == guess["label"] and not is_decided):
+                value, sure[name] = str(guess["label"]), float(guess["probability"])
+        said[name] = value
+    return said, sure
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+Reason = tuple[str, int, str]  # its name, tenths of a point, and the sentence
 
 
 def _sure(probability: float) -> str:
     return "" if probability >= 1 else f", {probability:.0%} sure"
 
 
-def _priority(ticket: Pressure) -> Contribution | None:
-    if ticket.priority is None:
-        return None
-    points = _PRIORITY.get(ticket.priority, 0) * ticket.priority_probability
-    how = _sure(ticket.priority_probability)
-    return _made("priority", points, f"Priority {ticket.priority}{how}.")
+def _priority(ticket: Pressure) -> Reason:
+    points = round(_PRIORITY.get(ticket.priority or "", 0) * ticket.priority_probability)
+    return ("priority", points, f"Priority {ticket.priority}{_sure(ticket.priority_probability)}.")
 
 
-def _sentiment(ticket: Pressure) -> Contribution | None:
-    if ticket.sentiment != "negative":
-        return None
-    how = _sure(ticket.sentiment_probability)
-    points = _NEGATIVE * ticket.sentiment_probability
-    return _made("sentiment", points, f"The customer is unhappy{how}.")
+def _sentiment(ticket: Pressure) -> Reason:
+    is_negative = ticket.sentiment == "negative"
+    points = round(_NEGATIVE * ticket.sentiment_probability) if is_negative else 0
+    said = f"The customer is unhappy{_sure(ticket.sentiment_probability)}."
+    return ("sentiment", points, said)
 
 
-def _topic(ticket: Pressure) -> Contribution | None:
-    points = _TOPIC.get(ticket.topic or "", 0)
-    return _made("topic", points, f"It is about {ticket.topic}.") if points else None
+def _topic(ticket: Pressure) -> Reason:
+    return ("topic", _TOPIC.get(ticket.topic or "", 0), f"It is about {ticket.topic}.")
 
 
-def _tier(ticket: Pressure) -> Contribution | None:
-    points = _TIERS.get((ticket.tier or "").strip().lower(), 0)
-    return _made("tier", points, f"Their organization is {ticket.tier}.") if points else None
+def _tier_points(tier: str | None) -> int:
+    return _TIERS.get((tier or "").strip().lower(), 0)
 
 
-def _promise(ticket: Pressure, now: datetime) -> Contribution | None:
+def _tier(ticket: Pressure) -> Reason:
+    return ("tier", _tier_points(ticket.tier), f"Their organization is {ticket.tier}.")
+
+
+def _promised(breached: bool, due_at: datetime | None, now: datetime) -> int:
+    if breached:
+        return BREACHED
+    if due_at is None:
+        return 0
+    if due_at <= now:
+        return BREACHED
+    return next((points for within, points in DUE if due_at - now <= within), 0)
+
+
+def _promise(ticket: Pressure, now: datetime) -> Reason:
+    points = _promised(ticket.breached, ticket.due_at, now)
     if ticket.breached:
-        return _made("sla", _BREACHED, "A promise was broken.")
-    if ticket.due_at is None:
-        return None
-    left = ticket.due_at - now
-    if left <= timedelta(0):
-        return _made("sla", _BREACHED, "A promise is overdue.")
-    for within, points in _DUE:
-        if left <= within:
-            return _made("sla", points, f"A promise is due in {_span(left)}.")
-    return None
+        return ("sla", points, "A promise was broken.")
+    if ticket.due_at is None or ticket.due_at <= now:
+        return ("sla", points, "A promise is overdue.")
+    return ("sla", points, f"A promise is due in {_span(ticket.due_at - now)}.")
 
 
-def _waiting(ticket: Pressure, now: datetime) -> Contribution | None:
-    if ticket.waiting_since is None or now <= ticket.waiting_since:
-        return None
+def _waiting(ticket: Pressure, now: datetime) -> Reason:
+    if ticket.waiting_since is None:
+        return ("waiting", 0, "")
+    points = by_time(breached=False, due_at=None, waiting_since=ticket.waiting_since, now=now)
     waited = now - ticket.waiting_since
-    points = min(_MOST_WAITING, waited / timedelta(hours=1) / _HOURS_A_POINT)
-    return _made("waiting", points, f"The customer has waited for {_span(waited)}.")
+    return ("waiting", points, f"The customer has waited for {_span(waited)}.")
 
 
-def _again(ticket: Pressure) -> Contribution | None:
-    if ticket.unanswered < 2:
-        return None
-    points = min(_MOST_AGAIN, _AGAIN * (ticket.unanswered - 1))
-    said = f"{ticket.unanswered} messages without an answer."
-    return _made("repeated_contacts", points, said)
+def _again(ticket: Pressure) -> Reason:
+    points = min(_MOST_AGAIN, _AGAIN * max(0, ticket.unanswered - 1))
+    return ("repeated_contacts", points, f"{ticket.unanswered} messages without an answer.")
 
 
-def _before(ticket: Pressure) -> Contribution | None:
-    if not ticket.other_tickets:
-        return None
-    points = min(_MOST_BEFORE, _BEFORE * ticket.other_tickets)
-    plural = "s" if ticket.other_tickets > 1 else ""
-    said = f"{ticket.other_tickets} other ticket{plural} of this customer in 30 days."
-    return _made("recent_tickets", points, said)
+def _before(ticket: Pressure) -> Reason:
+    count = min(MOST_BEFORE, ticket.other_tickets)
+    more = " or more" if count == MOST_BEFORE else ""
+    plural = "s" if count > 1 else ""
+    said = f"{count}{more} other ticket{plural} of this customer in the 30 days before."
+    return ("recent_tickets", _BEFORE * count, said)
 
 
-def _turn(ticket: Pressure) -> Contribution | None:
-    if ticket.category is not Category.PENDING:
-        return None
-    return _made("turn", _THEIR_TURN, "It is the customer's turn.")
+def _turn(ticket: Pressure) -> Reason:
+    points = _THEIR_TURN if ticket.category is Category.PENDING else 0
+    return ("turn", points, "It is the customer's turn.")
 
 
 def _span(length: timedelta) -> str:
@@ -181,4 +266,20 @@ def _span(length: timedelta) -> str:
     return f"{minutes // 1440} days"
 
 
-__all__ = ["Contribution", "Pressure", "Score", "scored"]
+__all__ = [
+    "BREACHED",
+    "DUE",
+    "MOST_BEFORE",
+    "MOST_BY_TIME",
+    "MOST_WAITING",
+    "RECENT",
+    "TENTH",
+    "Contribution",
+    "Pressure",
+    "Score",
+    "by_time",
+    "pressure",
+    "pressure_of",
+    "scored",
+    "shown",
+]

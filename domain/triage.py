@@ -13,11 +13,14 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-WANTED_PRECISION: Final[Mapping[str, float]] = {"topic": 0.92, "priority": 0.85, "sentiment": 0.85}
+WANTED_PRECISION: Final[Mapping[str, float]] = {
+    "topic": 0.92, "priority": 0.85, "sentiment": 0.85, "spam": 0.97,
+}  # fmt: skip
 """Of the guesses that are not withheld, this share is to be right. A wrong topic sends a ticket to
 people who cannot help, which costs more than the moment an agent needs to set it; below nine in ten
 agents learn to ignore the field. A wrong priority is mostly one step off, and a wrong mood changes
-nothing by itself, so for those an answer more often is worth a mistake more often."""
+nothing by itself, so for those an answer more often is worth a mistake more often. A customer
+taken for a spammer is a customer lost."""
 
 LEAST_PROBABILITY: Final = 0.40
 """No guess below this stands, however well the model did on its held-out phrases: those are tidier
@@ -63,6 +66,13 @@ class Sentiment(StrEnum):
     POSITIVE = "positive"
 
 
+class Spam(StrEnum):
+    """Whether somebody wants help, or wants to sell, to trick, or to be clicked on."""
+
+    NOT_SPAM = "not_spam"
+    SPAM = "spam"
+
+
 class Guess(BaseModel):
     """The likeliest label and how likely; `abstained` means nobody should act on it."""
 
@@ -102,8 +112,9 @@ class Verdict(BaseModel):
     priority: Prediction | Guess
     sentiment: Prediction | Guess
     model_version: str
-    language: Guess | None = None
+    language: Prediction | Guess | None = None
     team: Prediction | Guess | None = None
+    spam: Prediction | Guess | None = None  # verdicts of before the question was asked have none
     input_sha256: str | None = None  # of the words it is about
 
 
@@ -204,14 +215,26 @@ def own_words(text: str) -> str:
     At most 20,000 characters. Where nothing would be left (a bare forward, a message written inside
     the quote) the uncut text is returned: too much to read is better than nothing.
     """
+    plain = _plain(text)
+    own = "\n".join(_without_signature(_without_quotes(_lines(plain)))).strip()
+    kept = own if any(character.isalnum() for character in own) else plain.strip()
+    return kept[:LONGEST]
+
+
+def unquoted(text: str) -> str:
+    """Likewise with the signature, and with nothing where all of it is quoted."""
+    return "\n".join(_without_quotes(_lines(_plain(text)))).strip()[:LONGEST]
+
+
+def _plain(text: str) -> str:
     # Escaped line breaks arrive from exports that were encoded twice.
     bounded = text[:_LONGEST_RAW].replace("\\r\\n", "\n").replace("\\n", "\n")
     unified = bounded.replace("\r\n", "\n").replace("\r", "\n")
-    plain = unicodedata.normalize("NFKC", unified.translate(_INVISIBLE))
-    lines = [line.strip() for line in plain.split("\n")]
-    own = "\n".join(_without_signature(_without_quotes(lines))).strip()
-    kept = own if any(character.isalnum() for character in own) else plain.strip()
-    return kept[:LONGEST]
+    return unicodedata.normalize("NFKC", unified.translate(_INVISIBLE))
+
+
+def _lines(plain: str) -> list[str]:
+    return [line.strip() for line in plain.split("\n")]
 
 
 def words_of(subject: str, body: str) -> str:

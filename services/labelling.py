@@ -5,12 +5,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, cast
 
-from domain.learning import FIELDS, LONGEST_TAUGHT, Happened, Label, TriageField, labels_of
+from domain.learning import (
+    COLUMNS,
+    FIELDS,
+    LONGEST_TAUGHT,
+    Happened,
+    Label,
+    TriageField,
+    labels_of,
+)
 from domain.triage import words_of
 from models.session import Database, Row
 
 AT_ONCE: Final = 200  # tickets in one short transaction: none stays open while models work
 _LAST = uuid.UUID(int=2**128 - 1)
+_JUDGED_COLUMNS = ", ".join(f"'{column}'" for column in COLUMNS.values())
 # The first words are those that triage read: written in this ticket, whatever was merged in since.
 _PAST = (
     "select t.id, t.number, t.created_at,"
@@ -22,15 +31,12 @@ _PAST = (
     "   'changes', e.changes, 'data', case when e.type in ('labelled', 'triaged') then e.data"
     "   else '{}' end, 'at', e.occurred_at, 'in_bulk', jsonb_exists(e.cause, 'bulk'))"
     "   order by e.seq) from events e where e.tenant_id = t.tenant_id and e.ticket_id = t.id"
-    "   and (e.type in ('labelled', 'triaged') or jsonb_exists_any(e.changes,"
-    "    array['priority', 'team_id', 'topic', 'sentiment', 'category']))) as timeline"
+    "   and (e.type in ('labelled', 'triaged', 'agent_replied') or jsonb_exists_any(e.changes,"
+    f"    array[{_JUDGED_COLUMNS}, 'category']))) as timeline"
     " from tickets t where t.tenant_id = :tenant and t.category <> 'merged'"
     " and (t.created_at, t.id) < (coalesce(cast(:until as timestamptz), 'infinity'), :before)"
 )
-_JUDGED = (
-    " and (t.decided && array['priority', 'team_id', 'topic', 'sentiment']"
-    " or t.category in ('resolved', 'closed'))"
-)
+_JUDGED = f" and (t.decided && array[{_JUDGED_COLUMNS}] or t.category in ('resolved', 'closed'))"
 
 
 class Past(NamedTuple):

@@ -8,9 +8,11 @@ from typing import Final
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.learning import (
+    COLUMNS,
     DEFAULTS,
     FIELDS,
     MOST_LABELS,
+    QUESTIONS,
     FieldSettings,
     Measures,
     TriageField,
@@ -129,7 +131,7 @@ async def set_field(
     await alone(work, name)
     before = (await settings_of(work))[name]
     labels = given.get("labels", before.labels)
-    if name != "topic" and labels is not None:
+    if not QUESTIONS[name].own_labels and labels is not None:
         raise Invalid(
             f"The labels of {name} are fixed: those of the desk itself.",
             fields={"/labels": "can be given for topics only"},
@@ -443,7 +445,7 @@ async def _due(work: Work, now: datetime) -> list[TriageField]:
         {
             "tenant": work.tenant_id,
             "fields": list(FIELDS),
-            "columns": ["topic", "priority", "sentiment", "team_id"],
+            "columns": [COLUMNS[field] for field in FIELDS],
             "before": now - RETRIED_AFTER,
             "enough": NEW_DECISIONS,
         },

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
+from cachetools import TTLCache
+
 from domain.errors import Unavailable
-from domain.lexical import CAP, Asked, Spread, keys_of, together
+from domain.lexical import CAP, FEW, Asked, Spread, keys_of, together
 from domain.triage import words_of
 from models.session import Database, Row, Statement, Work
 
@@ -18,7 +20,7 @@ What = Literal["tickets", "articles", "canned"]
 
 # How many are counted to tell a rare word from a common one; beyond it the difference is small.
 _COUNTED = 20_000
-_MOST_FOUND = 2_000
+_MOST_FOUND = 1_000
 _BATCH = 200
 _MOST_PER_RUN = 5_000
 # Ids are ordered by when they were made, not by when they were committed.
@@ -33,7 +35,10 @@ _TABLES: Mapping[What, str] = {
 async def spreads(work: Work, query: Asked, *whats: What) -> dict[What, Spread]:
     """How the words of a query are spread over each kind of document, in two round trips.
 
-    Counting visits documents, so the coarse forms of common words are not even asked for.
+    Counting visits documents, so the coarse forms of common words are not even asked for, small
+    words are taken for common, what was found to be common is remembered for a while: it will
+    hardly be rare the next minute, and it is what takes long to count. In a small desk all is
+    counted.
     """
     totals: list[Statement] = [
         (
@@ -43,19 +48,57 @@ async def spreads(work: Work, query: Asked, *whats: What) -> dict[What, Spread]:
         )
         for what in whats
     ]
-    first = await work.batch(*(_counted(what, query.whole_keys) for what in whats), *totals)
-    met = [{row["key"]: row["n"] for row in rows} for rows in first[: len(whats)]]
-    second = await work.batch(
-        *(_counted(what, query.coarse_keys(known)) for what, known in zip(whats, met, strict=True))
-    )
-    return {
-        what: Spread(
-            query,
-            known | {row["key"]: row["n"] for row in coarse},
-            total[0]["n"],
+    small = query.small_keys
+    wholes = [
+        _Counts(
+            work.tenant_id,
+            what,
+            [key for key in query.whole_keys if key not in small]
+            if (work.tenant_id, what) in _large
+            else query.whole_keys,
         )
-        for what, known, coarse, total in zip(whats, met, second, first[len(whats) :], strict=True)
+        for what in whats
+    ]
+    first = await work.batch(*(one.statement for one in wholes), *totals)
+    numbers = [rows[0]["n"] for rows in first[len(whats) :]]
+    _large.update(
+        {(work.tenant_id, what): n for what, n in zip(whats, numbers, strict=True) if n >= CAP}
+    )
+    whole = [one.told(rows) for one, rows in zip(wholes, first, strict=False)]
+    coarses = [
+        _Counts(work.tenant_id, what, query.coarse_keys(known))
+        for what, known in zip(whats, whole, strict=True)
+    ]
+    second = await work.batch(*(one.statement for one in coarses))
+    return {
+        what: Spread(query, dict.fromkeys(small, min(CAP, total)) | known | one.told(rows), total)
+        if (work.tenant_id, what) in _large
+        else Spread(query, known | one.told(rows), total)
+        for what, known, one, rows, total in zip(
+            whats, whole, coarses, second, numbers, strict=True
+        )
     }
+
+
+# By tenant, kind and key: a key of one tenant means nothing in another, and is asked for there.
+_known: TTLCache[tuple[uuid.UUID, What, int], int] = TTLCache(50_000, ttl=600)
+_large: TTLCache[tuple[uuid.UUID, What], int] = TTLCache(1_000, ttl=600)
+
+
+class _Counts:
+    """How many documents have each of some keys: some remembered, the rest to be asked for."""
+
+    def __init__(self, tenant_id: uuid.UUID, what: What, wanted: list[int]) -> None:
+        self._place = (tenant_id, what)
+        self._remembered = {
+            key: n for key in wanted if (n := _known.get((*self._place, key))) is not None
+        }
+        self.statement = _counted(what, [key for key in wanted if key not in self._remembered])
+
+    def told(self, rows: Sequence[Row]) -> dict[int, int]:
+        found = {row["key"]: row["n"] for row in rows}
+        _known.update({(*self._place, key): n for key, n in found.items() if n >= FEW})
+        return self._remembered | found
 
 
 def _counted(what: What, wanted: list[int]) -> Statement:

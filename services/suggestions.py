@@ -29,7 +29,7 @@ Verdict = Literal["accepted", "edited", "rejected"]
 LEAST_SCORE = 0.12
 """Below this, what two texts share is chance."""
 
-_MOST_READ = {"article": 40, "canned": 40, "reply": 40}  # candidates whose texts are looked at
+_MOST_READ = {"article": 30, "canned": 30, "reply": 30}  # candidates whose texts are looked at
 _MOST_TEXT = 6_000
 _TELLING = 600  # characters that show the language of a reply
 _LATEST = 3  # of the customer's messages that say what is wanted now
@@ -99,7 +99,7 @@ class Similar:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class Asking:
     """A ticket as a question."""
 
     id: uuid.UUID
@@ -120,7 +120,7 @@ async def suggestions(
 
     Five round trips, whatever the size of the desk.
     """
-    asking = await _asking(work, caller, number)
+    asking = await asking_of(work, caller, number)
     query = lexical.asked(
         work.tenant_id, words_of(asking.subject, ""), *(own_words(text) for text in asking.latest)
     )
@@ -160,7 +160,7 @@ async def similar(work: Work, caller: Principal, number: int, *, limit: int = 10
 
     Also looks at the requester's newest tickets, which may be too new to be found by words.
     """
-    asking = await _asking(work, caller, number)
+    asking = await asking_of(work, caller, number)
     said = keys.question(asking.subject, asking.first_words)
     query = lexical.asked(work.tenant_id, said)
     spread = (await keys.spreads(work, query, "tickets"))["tickets"]
@@ -225,7 +225,8 @@ async def judge(
 # One ticket, as a question.
 
 
-async def _asking(work: Work, caller: Principal, number: int) -> _Asking:
+async def asking_of(work: Work, caller: Principal, number: int) -> Asking:
+    """The ticket as a question, in the customer's latest words. Raises TicketNotFound."""
     scope, parameters = visible(caller)
     parameters |= {"tenant": work.tenant_id, "number": number, "latest": _LATEST}
     mine = f"t.tenant_id = %(tenant)s and t.number = %(number)s and {scope}"
@@ -256,7 +257,7 @@ async def _asking(work: Work, caller: Principal, number: int) -> _Asking:
     row = tickets[0]
     first_words = first[0]["body_text"] if first else ""
     words = tuple(one["body_text"] for one in latest) or (first_words,)
-    return _Asking(
+    return Asking(
         id=row["id"],
         number=row["number"],
         subject=row["subject"],
@@ -284,7 +285,7 @@ async def names_for(
     work: Work, caller: Principal, number: int, *, desk: Desk
 ) -> Mapping[str, str | None]:
     """What placeholders stand for in a ticket, said by the caller. Raises TicketNotFound."""
-    asking = await _asking(work, caller, number)
+    asking = await asking_of(work, caller, number)
     agent = desk.agents.get(caller.id) if caller.id else None
     return {**asking.names, "agent.name": agent.name if agent else None}
 
@@ -306,7 +307,7 @@ _FIRST_WORDS = (
 )
 
 
-def _replies(work: Work, caller: Principal, asking: _Asking, spread: Spread) -> Statement:
+def _replies(work: Work, caller: Principal, asking: Asking, spread: Spread) -> Statement:
     scope, parameters = visible(caller)
     source, probes = keys.found("tickets", spread)
     chosen = (
@@ -362,7 +363,7 @@ _SHOWN = (
 )
 
 
-def _alike(work: Work, caller: Principal, asking: _Asking, spread: Spread) -> Statement:
+def _alike(work: Work, caller: Principal, asking: Asking, spread: Spread) -> Statement:
     scope, parameters = visible(caller)
     source, probes = keys.found("tickets", spread)
     chosen = (
@@ -376,7 +377,7 @@ def _alike(work: Work, caller: Principal, asking: _Asking, spread: Spread) -> St
     )
 
 
-def _of_requester(work: Work, caller: Principal, asking: _Asking) -> Statement:
+def _of_requester(work: Work, caller: Principal, asking: Asking) -> Statement:
     scope, parameters = visible(caller)
     chosen = (
         f"select t.tenant_id, {_SHOWN} from tickets t where t.tenant_id = %(tenant)s"
@@ -401,7 +402,7 @@ def _suggestion(
     kind: Kind,
     row: Row,
     scorer: Scorer,
-    asking: _Asking,
+    asking: Asking,
     counts: Mapping[tuple[str, uuid.UUID], Mapping[str, int]],
 ) -> Suggestion:
     asked_then = own_words(row.get("first_words") or "")
@@ -442,7 +443,7 @@ def _distinct(items: Sequence[Suggestion]) -> list[Suggestion]:
     return list(kept.values())
 
 
-def _similar(row: Row, scorer: Scorer, asking: _Asking, said: str) -> Similar:
+def _similar(row: Row, scorer: Scorer, asking: Asking, said: str) -> Similar:
     theirs = keys.question(row["subject"], row["first_words"])
     score = scorer.score(row["subject"], theirs)
     near = abs(row["created_at"] - asking.created_at) <= _SAME_WITHIN
@@ -504,12 +505,14 @@ async def _verdicts(
 
 __all__ = [
     "LEAST_SCORE",
+    "Asking",
     "Kind",
     "Similar",
     "Suggested",
     "Suggestion",
     "SuggestionNotFound",
     "Verdict",
+    "asking_of",
     "judge",
     "names_for",
     "similar",

@@ -8,15 +8,13 @@ from typing import Final, cast
 from domain.errors import TicketNotFound
 from domain.learning import COLUMNS, FIELDS, TriageField
 from domain.permissions import Permission, Principal, check
-from domain.scoring import Pressure, Score, scored
-from domain.states import Category
+from domain.scoring import pressure, scored
 from domain.tickets import Ticket
 from models import ledger
 from models.session import Database, Row, Work
 from services.labelling import Past, Said, past_tickets, said
 
 MOST_REPORTED: Final = 20_000  # tickets: a report is an answer to a request, not a job
-RECENT: Final = timedelta(days=30)
 WEEK: Final = timedelta(days=7)
 
 
@@ -39,15 +37,14 @@ async def analysis(work: Work, number: int, caller: Principal, *, now: datetime)
         " e.occurred_at as at from events e left join users u on u.tenant_id = e.tenant_id"
         " and u.id = e.actor_id and e.actor_kind = 'user'"
         " where e.tenant_id = :tenant and e.ticket_id = :ticket and (e.type in ('triaged',"
-        " 'labelled') or jsonb_exists_any(e.changes,"
-        " array['priority', 'team_id', 'topic', 'sentiment'])) order by e.seq",
-        {"tenant": tenant, "ticket": ticket.id},
+        " 'labelled') or jsonb_exists_any(e.changes, cast(:columns as text[]))) order by e.seq",
+        {"tenant": tenant, "ticket": ticket.id, "columns": [*COLUMNS.values()]},
     )
     verdicts = [(event, said(event)) for event in events if event["type"] == "triaged"]
     return {
         "number": number,
         "triage": ticket.triage,
-        "score": await _score(work, ticket, now),
+        "score": scored(pressure(lambda name: getattr(ticket, name)), now=now),
         "questions": [_standing(ticket, name, events, verdicts) for name in FIELDS],
         "verdicts": [_shown(event, verdict) for event, verdict in reversed(verdicts)],
     }
@@ -119,61 +116,6 @@ def opinion(guess: Mapping[str, object], model_version: str) -> Row:
         "strangeness": guess.get("strangeness"),
         "model_version": guess.get("model_version") or model_version,
     }
-
-
-async def _score(work: Work, ticket: Ticket, now: datetime) -> Score:
-    row = await work.row(
-        "select (select min(m.created_at) from messages m where m.tenant_id = :tenant"
-        "  and m.ticket_id = :ticket and m.author_kind = 'customer'"
-        "  and m.created_at > coalesce(cast(:answered as timestamptz), '-infinity')) as since,"
-        " (select count(*) from messages m where m.tenant_id = :tenant and m.ticket_id = :ticket"
-        "  and m.author_kind = 'customer'"
-        "  and m.created_at > coalesce(cast(:answered as timestamptz), '-infinity')) as unanswered,"
-        " (select count(*) from tickets t where t.tenant_id = :tenant"
-        "  and t.requester_id = :requester and t.id <> :ticket and t.created_at > :recent"
-        "  and t.category <> 'merged') as others,"
-        " (select o.fields ->> 'tier' from organizations o where o.tenant_id = :tenant"
-        "  and o.id = cast(:organization as uuid)) as tier",
-        {
-            "tenant": work.tenant_id,
-            "ticket": ticket.id,
-            "answered": ticket.agent_at,
-            "requester": ticket.requester_id,
-            "recent": now - RECENT,
-            "organization": ticket.organization_id,
-        },
-    )
-    assert row is not None
-    return scored(
-        Pressure(
-            category=Category(ticket.category),
-            breached=ticket.breached_at is not None,
-            due_at=ticket.next_due_at,
-            waiting_since=row["since"],
-            unanswered=row["unanswered"],
-            other_tickets=row["others"],
-            tier=row["tier"],
-            **_read_by_models(ticket),
-        ),
-        now=now,
-    )
-
-
-def _read_by_models(ticket: Ticket) -> dict[str, object]:
-    """Topic, priority, sentiment: what stands; else what a model was sure enough of to say."""
-    verdict = ticket.verdict or {}
-    found: dict[str, object] = {"topic": ticket.topic}
-    for name in ("priority", "sentiment"):
-        value = getattr(ticket, name)
-        guess = verdict.get(name)
-        if isinstance(guess, Mapping) and not guess["abstained"]:
-            if value is None:
-                found[f"{name}_probability"] = guess["probability"]
-                value = guess["label"]
-            elif value == guess["label"] and name not in ticket.decided:
-                found[f"{name}_probability"] = guess["probability"]
-        found[name] = value
-    return found
 
 
 # A desk over time.

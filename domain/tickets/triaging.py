@@ -3,7 +3,13 @@
 from domain.states import Priority
 from domain.tickets.draft import Draft
 from domain.tickets.events import Keep, Labelled, Triaged
-from domain.triage import Verdict
+from domain.tickets.handing import hand_out
+from domain.tickets.shapes import clean_tags
+from domain.triage import Spam, Verdict
+
+SPAM_TAG = "spam"
+# What a verdict simply fills in; the rest has rules of its own.
+_FILLED = ("topic", "sentiment", "spam", "language")
 
 
 def triaged(draft: Draft, said: Triaged) -> None:
@@ -12,10 +18,18 @@ def triaged(draft: Draft, said: Triaged) -> None:
     draft.set("triage", "done")
     draft.set("verdict", verdict.model_dump(mode="json"))
     applied: list[str] = []
-    for name, guess in (("topic", verdict.topic), ("sentiment", verdict.sentiment)):
-        if name in said.apply and not guess.abstained and name not in draft.decisions:
-            draft.set(name, guess.label)
-            applied.append(name)
+    for name in _FILLED:
+        guess = getattr(verdict, name)
+        if (
+            guess is None
+            or guess.abstained
+            or name not in said.apply
+            or name in draft.decisions
+            or (name == "language" and draft.get(name) is not None)  # as the customer has said
+        ):
+            continue
+        _fill(draft, name, guess.label)
+        applied.append(name)
     if (
         "priority" in said.apply
         and not verdict.priority.abstained
@@ -46,7 +60,7 @@ def _sent_by_model(draft: Draft, verdict: Verdict) -> bool:
     guess = verdict.team
     if guess is None or guess.abstained or draft.team_id or not draft.category.is_active:
         return False
-    if {"team_id", "assignee_id"} & set(draft.decisions):
+    if draft.is_spam or {"team_id", "assignee_id"} & set(draft.decisions):
         return False
     team = next((t for t in draft.desk.teams.values() if str(t.id) == guess.label), None)
     if team is None or not team.active:
@@ -58,14 +72,17 @@ def _sent_by_model(draft: Draft, verdict: Verdict) -> bool:
 def labelled(draft: Draft, said: Labelled) -> None:
     """What a person says is right becomes so, and stays: no verdict after it touches that."""
     labels: dict[str, object] = {}
+    was_spam = draft.is_spam
     for name, value in (
         ("topic", said.topic),
         ("priority", said.priority),
         ("sentiment", said.sentiment),
+        ("spam", said.spam),
+        ("language", said.language),
     ):
         if value is not None:
             labels[name] = value
-            draft.set(name, value)
+            _fill(draft, name, value)
             draft.decided(name)
     if said.team_id is not None:
         labels["team"] = said.team_id
@@ -76,3 +93,12 @@ def labelled(draft: Draft, said: Labelled) -> None:
         data={"labels": labels, **({"reason": said.reason} if said.reason else {})},
     )
     draft.observe()
+    if was_spam and not draft.is_spam:
+        hand_out(draft)  # it was kept back until now
+
+
+def _fill(draft: Draft, name: str, value: str) -> None:
+    draft.set(name, value)
+    if name == "spam":  # as a tag too: rules, lists and searches know tags
+        others = [tag for tag in draft.tags if tag != SPAM_TAG]
+        draft.set("tags", clean_tags([*others, *([SPAM_TAG] if value == Spam.SPAM else [])]))

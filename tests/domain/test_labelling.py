@@ -4,9 +4,9 @@ import pytest
 
 from domain.errors import Invalid, TicketClosed
 from domain.states import Category, Priority
-from domain.tickets import MODEL, Labelled, Triaged
-from domain.triage import Prediction, Verdict
-from tests.domain.test_tickets import FIRST, SECOND, USER, Life, desk, in_category, verdict
+from domain.tickets import MODEL, AgentReplied, Changed, Labelled, Triaged
+from domain.triage import Guess, Prediction, Spam, Verdict
+from tests.domain.test_tickets import FIRST, SECOND, USER, Life, desk, in_category, verdict, words
 
 ALL = frozenset({"topic", "priority", "sentiment", "team"})
 
@@ -79,3 +79,84 @@ def test_a_closed_ticket_may_still_teach_but_is_sent_nowhere() -> None:
     assert life.ticket.category is Category.CLOSED
     with pytest.raises(TicketClosed):
         life(Labelled(team_id=FIRST), actor=USER)
+
+
+def with_spam(label: Spam, language: str = "de") -> Verdict:
+    def guess(of: str) -> Guess:
+        return Guess(label=of, probability=0.99, abstained=False, top=((of, 0.99),))
+
+    return verdict().model_copy(update={"spam": guess(label), "language": guess(language)})
+
+
+def test_a_suspicion_alone_hides_nothing() -> None:
+    life = Life(desk(default_team_id=str(FIRST)))
+    life(Triaged(with_spam(Spam.SPAM), ALL), actor=MODEL)
+    assert (life.ticket.spam, life.ticket.tags) == (None, ())
+    assert life.ticket.team_id == FIRST
+    assert life.ticket.verdict is not None
+    assert life.ticket.verdict["spam"]["label"] == "spam"  # type: ignore[index]
+
+
+def test_spam_that_a_model_may_mark_is_tagged_given_to_nobody_and_told_to_nobody() -> None:
+    life = Life(desk(default_team_id=str(FIRST)))
+    life(Triaged(with_spam(Spam.SPAM), ALL | {"spam"}), actor=MODEL)
+    assert (life.ticket.spam, life.ticket.tags) == ("spam", ("spam",))
+    assert (life.ticket.team_id, life.ticket.assignee_id) == (None, None)
+    assert life.last.notices == ()
+    assert life.last.mails == ()
+
+
+def test_what_was_no_spam_after_all_is_given_to_somebody() -> None:
+    life = Life(desk(default_team_id=str(FIRST)))
+    life(Triaged(with_spam(Spam.SPAM), ALL | {"spam"}), actor=MODEL)
+    life(Labelled(spam=Spam.NOT_SPAM), actor=USER)
+    assert (life.ticket.spam, life.ticket.tags) == ("not_spam", ())
+    assert life.ticket.team_id == FIRST
+    assert "spam" in life.ticket.decided
+    life(Triaged(with_spam(Spam.SPAM), ALL | {"spam"}), actor=MODEL)
+    assert life.ticket.spam == "not_spam"
+
+
+def test_a_person_marks_spam_and_a_verdict_after_it_changes_nothing() -> None:
+    life = Life()
+    life(Labelled(spam=Spam.SPAM), actor=USER)
+    life(Triaged(with_spam(Spam.NOT_SPAM), ALL | {"spam"}), actor=MODEL)
+    assert (life.ticket.spam, life.ticket.tags) == ("spam", ("spam",))
+
+
+def test_a_language_is_filled_in_once_and_can_be_corrected() -> None:
+    life = Life()
+    life(Triaged(with_spam(Spam.NOT_SPAM, "de"), ALL | {"language"}), actor=MODEL)
+    assert life.ticket.language == "de"
+    life(Labelled(language="nl"), actor=USER)
+    assert (life.ticket.language, life.ticket.decided) == ("nl", ("language",))
+
+
+def test_what_happens_to_spam_by_itself_is_told_to_nobody_and_what_people_do_is() -> None:
+    life = Life(desk(default_team_id=str(FIRST)), assignee_id=USER.id, team_id=FIRST)
+    life.customer_writes()
+    assert [one.user_id for one in life.last.notices] == [USER.id]
+    life(Labelled(spam=Spam.SPAM), actor=USER)
+    life.customer_writes()
+    assert life.last.notices == ()
+    assert life.ticket.category is not Category.CLOSED
+
+
+def waits(life: Life) -> tuple[object, int]:
+    return life.ticket.waiting_since, life.ticket.unanswered
+
+
+def test_a_ticket_counts_since_when_how_many_messages_wait_for_an_answer() -> None:
+    life = Life()
+    began = life.ticket.waiting_since
+    assert (began, life.ticket.unanswered) == (life.ticket.created_at, 1)
+    life.customer_writes()
+    assert waits(life) == (began, 2)
+    before = life.ticket.pressure
+    life(AgentReplied(words()), actor=USER)
+    assert waits(life) == (None, 0)
+    assert life.ticket.pressure == before - 30
+    life.customer_writes()
+    assert life.ticket.waiting_since == life.now
+    life(Changed(status="resolved"), actor=USER)
+    assert waits(life) == (None, 0)
