@@ -16,6 +16,7 @@ from domain.permissions import Role
 from models.session import Work
 from services import people
 from services.auth import hash_password
+from services.customers import clean_email
 from services.tickets import clock
 from services.tokens import RateClass
 from services.tokens import create_token as make_token
@@ -34,6 +35,7 @@ async def create_tenant(
     as_json: bool,
 ) -> None:
     """Makes a tenant and shows how its admin signs in; a password that was given is not shown."""
+    email = clean_email(email)  # as signing in asks for it
     chosen = password or new_password()
     async with database(settings_of(Home(home))) as opened:
         founded = await people.create_tenant_with_admin(
@@ -63,6 +65,7 @@ async def create_user(
     """Makes a user in their teams and shows how they sign in; as `create_tenant`."""
     if role not in tuple(Role):
         raise Mistake(f"There is no role {role!r}. Roles: {', '.join(Role)}.")
+    email = clean_email(email)
     chosen = password or new_password()
     hashed = await hash_password(chosen)
     async with database(settings_of(Home(home))) as opened:

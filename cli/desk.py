@@ -20,6 +20,7 @@ from rich.text import Text
 
 from cli import logins
 from cli.output import Mistake, answer, answers, line, notes, say, table
+from stack import outside
 from stack.desk import (
     WORKER_METRICS,
     Desk,
@@ -85,12 +86,22 @@ async def _start(desk: Desk, progress: "Progress", *, demo: bool) -> None:
     loading = asyncio.create_task(asyncio.to_thread(_load))
     await desk.start_servers(progress)
     await loading
+    from cli.namespaces import away_from_others
     from cli.seed import seed
     from settings import Settings
 
     environment = desk.environment()
     os.environ.update(environment)
     settings = Settings()
+    if desk.superuser_url is None:
+        await asyncio.to_thread(outside.look, environment)
+    if desk.shares_temporal:
+        own = await away_from_others(settings)
+        if own is not None:
+            progress("temporal", f"another desk works in the namespace default, using {own}")
+            desk.use_namespace(own)
+            os.environ["TEMPORAL_NAMESPACE"] = own
+            settings = Settings()
     _, registered = await asyncio.gather(
         asyncio.to_thread(_migrate, settings.as_owner(), progress),
         _register(settings, progress),
@@ -117,6 +128,7 @@ async def _register(settings: "Settings", progress: "Progress") -> list[str]:
 
 
 def _load() -> None:
+    import cli.namespaces
     import cli.seed
     import cli.upkeep  # noqa: F401
 
@@ -142,7 +154,7 @@ def _start_detached(home: Home, *, demo: bool, port: int | None) -> None:
     arguments = [sys.executable, "-m", "cli", "up", "--home", str(home.path)]
     arguments += [] if demo else ["--no-demo"]
     arguments += [] if port is None else ["--port", str(port)]
-    with log.open("ab") as file:
+    with open(log, "ab", opener=_privately) as file:
         seen = file.tell()
         child = subprocess.Popen(
             arguments,
@@ -167,6 +179,10 @@ def _start_detached(home: Home, *, demo: bool, port: int | None) -> None:
         raise
     _echo(log, seen)
     raise Mistake(f"The desk did not start. All it said is in {log}.")
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _echo(log: Path, seen: int) -> int:
@@ -224,6 +240,7 @@ def _report(environment: Mapping[str, str], home: Home) -> dict[str, object]:
         "worker_metrics": _worker_metrics(environment.get("HOLDFAST_WORKER_METRICS_PORT")),
         "temporal_ui": environment.get("TEMPORAL_UI_URL"),
         "temporal_address": environment.get("TEMPORAL_ADDRESS"),
+        "temporal_namespace": environment.get("TEMPORAL_NAMESPACE") or "default",
         "database_url": environment.get("DATABASE_URL"),
         "redis_url": environment.get("REDIS_URL"),
         "typesense_url": environment.get("TYPESENSE_URL"),

@@ -23,6 +23,7 @@ import migrations
 from adapters.temporal import TicketWorkflows, connect_from, missing_attributes
 from cli.output import answer, answers, command, notes, table
 from cli.place import api_url, relay_database, settings_of
+from cli.queues import is_polled
 from domain.errors import Unavailable
 from domain.lifecycle import QUEUES, ticket_workflow_id
 from models.session import Database
@@ -309,7 +310,7 @@ async def _temporal(settings: Settings, client: Client, *, young: bool) -> Async
         )
     else:
         yield Finding("search attributes", "ok", "are registered")
-    unserved = [queue for queue in QUEUES if not await _is_polled(client, queue)]
+    unserved = [queue for queue in QUEUES if not await is_polled(client, queue)]
     if unserved:
         yield Finding(
             "worker",
@@ -319,28 +320,6 @@ async def _temporal(settings: Settings, client: Client, *, young: bool) -> Async
         )
     else:
         yield Finding("worker", "ok", f"works on {', '.join(QUEUES)}")
-
-
-async def _is_polled(client: Client, queue: str) -> bool:
-    """Whether a worker has asked for work of that queue lately: for workflows or for activities."""
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-
-    for kind in (
-        TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-    ):
-        described = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=queue),
-                task_queue_type=kind,
-            )
-        )
-        if described.pollers:
-            return True
-    return False
 
 
 async def _relay(opened: Database) -> AsyncIterator[Finding]:

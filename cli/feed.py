@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,8 +25,9 @@ from adapters.temporal import connect_from
 from cli import seed
 from cli.output import Mistake, answer, command, notes, say, table
 from cli.place import api_url, database, settings_of
+from cli.queues import is_polled
 from domain.errors import Unavailable
-from domain.lifecycle import ticket_workflow_id
+from domain.lifecycle import MODELS, ticket_workflow_id
 from models.base import new_id
 from models.session import Database
 from services.tenants import find_tenant
@@ -39,6 +40,8 @@ from stack.home import Home, write_privately
 ATTEMPTS = 12
 MOST_ERRORS_TOLD = 100
 _LOOK_EVERY = 1.0
+# What a first training may take where others use the machine, too.
+LEARNS_WITHIN = 300.0
 
 
 @dataclass
@@ -138,7 +141,7 @@ async def demo(
             looking = asyncio.create_task(watch.go_on())
             try:
                 await _feed(api, items, tally, rate=rate, concurrency=concurrency)
-                await _catch_up(tally, patience)
+                await _catch_up(tally, patience, learning=watch.is_learning)
             finally:
                 for task in (looking, shown):
                     task.cancel()
@@ -162,21 +165,29 @@ async def demo(
 # Feeding.
 
 
-def _items(file: Path) -> Iterator[dict[str, object]]:
-    """The tickets of the file, as the API takes them. Raises Mistake."""
-    with file.open(encoding="utf-8") as lines:
+@dataclass(frozen=True)
+class Unreadable:
+    """A line of the file that is no ticket, and why."""
+
+    why: str
+
+
+def _items(file: Path) -> Iterator[dict[str, object] | Unreadable]:
+    """The tickets of the file, as the API takes them."""
+    with file.open("rb") as lines:
         for number, text in enumerate(lines, start=1):
             if not text.strip():
                 continue
             try:
-                item = json.loads(text)
+                item = json.loads(text.decode())
                 body = str(item["body"]).replace("\\n", "\n").strip()
                 requester = {
                     "email": item["requester"]["email"],
                     "name": item["requester"].get("name") or None,
                 }
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise Mistake(f"{file}, line {number} is no ticket: {error!r}") from error
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                yield Unreadable(f"{file.name}, line {number} is no ticket: {error!r}")
+                continue
             words = " ".join(str(item.get("subject") or "").split())
             yield {
                 "subject": (words or " ".join(body.split())[:80] or "(no subject)")[:500],
@@ -190,7 +201,7 @@ def _items(file: Path) -> Iterator[dict[str, object]]:
 
 async def _feed(
     api: httpx.AsyncClient,
-    items: Iterator[dict[str, object]],
+    items: Iterator[dict[str, object] | Unreadable],
     tally: Tally,
     *,
     rate: float,
@@ -202,6 +213,9 @@ async def _feed(
 
     async def customers() -> None:
         for place, item in numbered:
+            if isinstance(item, Unreadable):
+                tally.failed(item.why)
+                continue
             if rate:
                 await asyncio.sleep(max(0.0, began + place / rate - time.monotonic()))
             await _submit(api, item, f"demo-{run}-{place}", tally)
@@ -240,15 +254,23 @@ async def _submit(api: httpx.AsyncClient, item: dict[str, object], key: str, tal
     tally.failed(f"{item['external_id']}: {why}")
 
 
-async def _catch_up(tally: Tally, patience: timedelta) -> None:
-    """Waits while the desk makes progress, up to `patience` without any."""
-    seen, since = (-1, -1), time.monotonic()
+async def _catch_up(
+    tally: Tally, patience: timedelta, *, learning: Callable[[], Awaitable[bool]]
+) -> None:
+    """Waits while the desk makes progress, up to `patience` without any.
+
+    A desk's first start trains its model, which on a busy machine takes a while: that counts as
+    progress, for some minutes.
+    """
+    seen, since, began = (-1, -1), time.monotonic(), time.monotonic()
     while not tally.caught_up:
         now = (tally.workflows, tally.triaged)
         if now != seen:
             seen, since = now, time.monotonic()
         elif time.monotonic() - since > patience.total_seconds():
-            return
+            if time.monotonic() - began > LEARNS_WITHIN or not await learning():
+                return
+            since = time.monotonic()
         await asyncio.sleep(0.1)
 
 
@@ -296,6 +318,13 @@ class _Watch:
         tally.triaged = rows[0]["triaged"]
         tally.assigned = rows[0]["assigned"]
         tally.breached = rows[0]["breached"]
+
+    async def is_learning(self) -> bool:
+        """Whether nobody can be asked what a ticket is about: the model is being trained."""
+        try:
+            return not await is_polled(self._client, MODELS)
+        except RPCError:
+            return False
 
     async def _running(self) -> set[str]:
         query = f"WorkflowId STARTS_WITH 'ticket/{self._slug}/' AND ExecutionStatus = 'Running'"

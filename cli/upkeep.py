@@ -1,6 +1,7 @@
 """Migrations, the audit chain, and what can be made anew from Postgres."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import typer
@@ -17,6 +18,8 @@ from services.desks import Desks
 from services.search import Search
 from services.tickets import clock
 from settings import Settings
+from stack import outside
+from stack.desk import running
 from stack.home import Home
 
 
@@ -25,6 +28,8 @@ async def migrate(home: Path, *, as_json: bool) -> None:
     """Brings schema and search attributes up to date and says what that took."""
     settings = settings_of(Home(home))
     url = settings.as_owner()
+    if running(Home(home)) is None:  # the environment's own servers
+        await asyncio.to_thread(outside.look, os.environ)
     before = await asyncio.to_thread(migrations.current, url)
     await asyncio.to_thread(migrations.upgrade, url)
     registered = await register(settings)

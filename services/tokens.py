@@ -15,6 +15,7 @@ from domain.permissions import Permission, Principal, grants_of
 from models.accounts import ApiToken
 from models.base import new_id
 from models.session import Row, Work
+from services import freshness
 
 RATE_CLASSES = ("standard", "high", "unlimited")
 RateClass = Literal["standard", "high", "unlimited"]
@@ -118,6 +119,7 @@ async def revoke_token(
     admin = caller.scope(Permission.SETTINGS_MANAGE) is not None
     if found is None or not (admin or found["user_id"] == caller.id):
         raise NotFound("There is no such token.")
+    freshness.changed(work.tenant_id)
     await work.execute(
         "update api_tokens set revoked_at = coalesce(revoked_at, :now)"
         " where tenant_id = :tenant and id = :id",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from stack import outside
 from stack.home import Home, Secrets
 from stack.ports import Ports, is_free
 from stack.postgres import Postgres
@@ -91,11 +92,6 @@ def api_and_worker(environment: Mapping[str, str]) -> Sequence[Program]:
     )  # fmt: skip
 
 
-class PortBusy(StackError):
-    def __init__(self, port: int) -> None:
-        super().__init__(f"Port {port} is in use. Name another one, or none to take a free one.")
-
-
 class IncompleteAddress(StackError):
     def __init__(self, server: str, missing: Sequence[str]) -> None:
         super().__init__(f"To use your own {server}, set {', '.join(missing)} as well.")
@@ -158,6 +154,11 @@ class Desk:
         return f"http://{HOST}:{self._ports.taken[API]}"
 
     @property
+    def shares_temporal(self) -> bool:
+        """Whether other desks may work in the same namespace: an outside server's usual one."""
+        return Temporal.name in self._left_out and not self._outer.get("TEMPORAL_NAMESPACE")
+
+    @property
     def superuser_url(self) -> str | None:
         """The embedded Postgres's superuser, or None when somebody else's Postgres is used."""
         server = self._servers.get(Postgres.name)
@@ -185,6 +186,10 @@ class Desk:
         ended = await asyncio.to_thread(_end_leftovers, previous)
         if ended:
             self._progress("desk", f"ended {ended} processes that a killed supervisor left behind")
+        if outside.is_alone(self._outer):
+            self._progress("postgres", "making roles and database where DATABASE_URL leads")
+            url = self._outer["DATABASE_URL"]
+            self._outer |= await asyncio.to_thread(outside.make_roles, url, self._secrets)
         self._ports = Ports(previous.ports if previous else {})
         self._take_api_port()
         self._take_metrics_port()
@@ -197,6 +202,13 @@ class Desk:
         except BaseExceptionGroup as failures:
             # The first one tells the story; the others were only interrupted by it.
             raise failures.exceptions[0] from failures
+
+    def use_namespace(self, name: str) -> None:
+        """From here on the desk and all beside it work in that namespace of an outside Temporal."""
+        self._outer["TEMPORAL_NAMESPACE"] = name
+        known = self._left_out[Temporal.name]
+        self._left_out[Temporal.name] = known.model_copy(update={"namespace": name})
+        self._save()
 
     async def start_programs(self) -> None:
         """Our own programs run afterwards; whether they answer is for `wait_ready` to find out."""
@@ -273,15 +285,11 @@ class Desk:
 
     def _take_api_port(self) -> None:
         host = self._outer.get("HOLDFAST_API_HOST", HOST)
-        if self._wanted_port is not None:
-            # A port somebody asked for is part of an address they gave to others.
-            if not is_free(self._wanted_port, host):
-                raise PortBusy(self._wanted_port)
-            self._ports = Ports({**self._ports.remembered, API: self._wanted_port})
         usual = int(self._outer.get("HOLDFAST_API_PORT") or API_PORT)
+        if self._wanted_port is not None:
+            usual = self._wanted_port
+            self._ports = Ports({**self._ports.remembered, API: usual})
         port, busy = self._ports.take(API, usual, host=host)
-        if self._wanted_port not in (None, port):
-            raise PortBusy(self._wanted_port or 0)
         if busy is not None:
             self._progress(API, f"port {busy} busy, using {port}")
 
@@ -408,6 +416,11 @@ def environment_of(home: Home, *, environment: Mapping[str, str] | None = None) 
         service = state.services.get(kind.name)
         if service is not None and service.origin == "outside" and not outer.get(kind.outside):
             raise StackError(f"The desk was started with {kind.outside}; set it here as well.")
+    temporal = state.services.get(Temporal.name)
+    if temporal is not None and temporal.namespace and not outer.get("TEMPORAL_NAMESPACE"):
+        outer["TEMPORAL_NAMESPACE"] = temporal.namespace
+    if outside.is_alone(outer):  # the roles were made when the desk was started
+        outer |= outside.addresses(outer["DATABASE_URL"], home.secrets())
     return _environment(home, home.secrets(), _servers(home, state), state.ports, outer)
 
 
@@ -478,8 +491,8 @@ def _environment(
         "HOLDFAST_PUBLIC_URL": f"http://{HOST}:{ports[API]}",
         "MAIL_URL": home.folder("mail").as_uri(),
     }
-    outside = [variable for kind in SERVERS for variable in kind.variables]
-    for variable in (*environment, *outside, "TEMPORAL_UI_URL"):
+    theirs = [variable for kind in SERVERS for variable in kind.variables]
+    for variable in (*environment, *theirs, "TEMPORAL_UI_URL", "TEMPORAL_NAMESPACE"):
         if outer.get(variable):
             environment[variable] = outer[variable]
     environment["HOLDFAST_HOME"] = str(home.path)

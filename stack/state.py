@@ -28,6 +28,7 @@ class ServiceState(BaseModel):
     ports: Mapping[str, int] = {}
     restarts: int = 0
     note: str | None = None
+    namespace: str | None = None  # of somebody else's Temporal, where the usual one was taken
 
 
 class State(BaseModel):

@@ -20,7 +20,8 @@ class Auth(Credentials, Sessions, Passwords):
     """Knows people by their credentials.
 
     `principal` remembers what it found for five seconds in each process: that is how long a
-    revoked token or session, a changed role or a left team may still count.
+    revoked token or session, a changed role or a left team may still count, in other processes
+    than the one that changed it.
     """
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from cachetools import TTLCache
@@ -14,6 +15,14 @@ from services.passwords import PasswordLinks
 from services.tickets import Origin, clock
 
 CACHE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Whose a credential is, until it expires."""
+
+    principal: Principal
+    expires_at: datetime | None
 
 
 class Base:
@@ -31,9 +40,10 @@ class Base:
         self._database = database
         # Each use has a key of its own: a link can never pass for an access token.
         self._access_key = hashlib.sha256(b"access\0" + secret.encode()).digest()
+        self._refresh_key = hashlib.sha256(b"refresh\0" + secret.encode()).digest()
         self._links = PasswordLinks(secret, public_url=public_url)
         self._now = now
-        self._known: TTLCache[bytes, Principal] = TTLCache(50_000, max(cache_seconds, 0.000_1))
+        self._known: TTLCache[bytes, Known] = TTLCache(50_000, max(cache_seconds, 0.000_1))
         # Hashing is memory and CPU: more at once would only make all of them late.
         self._hashing = asyncio.Semaphore(4)
 

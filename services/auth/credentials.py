@@ -1,13 +1,15 @@
 """Whose a request is, by its Authorization header."""
 
 import uuid
+from datetime import UTC, datetime
 
 import jwt
 
 from domain.errors import Unauthenticated
 from domain.permissions import Permission, Principal
 from domain.states import Scope
-from services.auth.base import Base
+from services import freshness
+from services.auth.base import Base, Known
 from services.auth.principals import load_principal
 from services.tokens import hashed
 
@@ -18,7 +20,8 @@ class Credentials(Base):
     async def principal(self, authorization: str | None) -> Principal:
         """Who sent this Authorization header. Raises Unauthenticated.
 
-        The answer may be up to five seconds old.
+        The answer may be up to five seconds old, where another process changed it. What this one
+        has changed, and that a credential has expired, counts at once.
         """
         kind, _, credential = (authorization or "").partition(" ")
         credential = credential.strip()
@@ -26,15 +29,18 @@ class Credentials(Base):
             raise Unauthenticated("Send a token: Authorization: Bearer ….")
         name = hashed(credential)
         known = self._known.get(name)
-        if known is None:
+        if known is None or freshness.changed_lately(known.principal.tenant_id):
             if credential.startswith("hf_"):
                 known = await self._by_token(name)
             else:
                 known = await self._by_access_token(credential)
-            self._known[name] = known
-        return known
+            if not freshness.changed_lately(known.principal.tenant_id):
+                self._known[name] = known
+        if known.expires_at is not None and known.expires_at <= self._now():
+            raise Unauthenticated("This token has expired.")
+        return known.principal
 
-    async def _by_token(self, token_hash: bytes) -> Principal:
+    async def _by_token(self, token_hash: bytes) -> Known:
         async with self._database.transaction(None) as work:
             found = await work.row(
                 "select tenant_id, token_id from holdfast_token(:hash)", {"hash": token_hash}
@@ -53,7 +59,7 @@ class Credentials(Base):
             if token["expires_at"] is not None and token["expires_at"] <= self._now():
                 raise Unauthenticated("This token has expired.")
             if token["kind"] == "intake":
-                return Principal(
+                caller = Principal(
                     tenant_id=work.tenant_id,
                     tenant_slug=token["slug"],
                     kind="intake",
@@ -62,15 +68,17 @@ class Credentials(Base):
                     auth_method="intake_key",
                     rate_class=token["rate_class"],
                 )
-            return await load_principal(
-                work,
-                token["user_id"],
-                auth_method="token",
-                scopes=frozenset(token["scopes"]),
-                rate_class=token["rate_class"],
-            )
+            else:
+                caller = await load_principal(
+                    work,
+                    token["user_id"],
+                    auth_method="token",
+                    scopes=frozenset(token["scopes"]),
+                    rate_class=token["rate_class"],
+                )
+            return Known(caller, token["expires_at"])
 
-    async def _by_access_token(self, token: str) -> Principal:
+    async def _by_access_token(self, token: str) -> Known:
         try:
             claims = jwt.decode(
                 token,
@@ -81,12 +89,13 @@ class Credentials(Base):
             user_id, tenant_id, session_id = (
                 uuid.UUID(claims[name]) for name in ("sub", "tid", "sid")
             )
-            expires = float(claims["exp"])
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
+            expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OSError) as error:
             raise Unauthenticated("This token is not one of ours.") from error
-        if expires <= self._now().timestamp():
+        if expires_at <= self._now():
             raise Unauthenticated("The access token has expired. Refresh it.")
         async with self._database.transaction(tenant_id) as work:
-            return await load_principal(
+            caller = await load_principal(
                 work, user_id, auth_method="session", session_id=session_id, now=self._now()
             )
+            return Known(caller, expires_at)

@@ -7,6 +7,7 @@ from domain.errors import Unauthenticated
 from domain.permissions import Principal, Role, grants_of
 from domain.states import Scope
 from models.session import Row, Work
+from services import freshness
 from services.auth.refusals import SessionEnded
 from services.tickets import clock
 from services.tokens import RATE_CLASSES
@@ -84,6 +85,7 @@ async def end(
     work: Work, which: str, values: dict[str, object], reason: str, now: datetime
 ) -> None:
     """Ends the sessions that the condition `which` names."""
+    freshness.changed(work.tenant_id)
     await work.execute(
         "update login_sessions set revoked_at = :now, revoked_reason = :reason"
         f" where tenant_id = :tenant and revoked_at is null and {which}",

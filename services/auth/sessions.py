@@ -1,5 +1,8 @@
 """Signing in, staying in, signing out."""
 
+import base64
+import binascii
+import hmac
 import secrets
 import uuid
 from collections.abc import Sequence
@@ -27,6 +30,7 @@ SESSION_IDLE = timedelta(days=30)
 SESSION_LASTS = timedelta(days=90)
 # An address somebody signed in from within this time is theirs as far as guessing goes.
 FAMILIAR_FOR = timedelta(days=30)
+_REFRESH = "hfr_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ class Sessions(Base):
             raise SeveralTenants([a["slug"] for a in matching])
         [account] = matching
         now = self._now()
-        session_id, secret = new_id(), _new_refresh_secret()
+        session_id = new_id()
+        secret = self._new_refresh_secret(account["tenant_id"], session_id)
         renewed = None
         if is_outdated(account["password_hash"]):
             renewed = await hash_password(password)
@@ -111,7 +116,8 @@ class Sessions(Base):
     async def refresh(self, refresh_token: str, *, origin: Origin) -> SignedIn:
         """New tokens for a session; the refresh token that was sent is worth nothing from now on.
 
-        Sent again, it shows that two have it: the session ends, and the audit log says so.
+        Sent again, however much later, it shows that two have it: the session ends, and the audit
+        log says so.
         There is no grace for the one who was second: of two at the same moment the row lock
         lets one be first.
         """
@@ -120,22 +126,23 @@ class Sessions(Base):
             found = await work.row(
                 "select tenant_id, session_id from holdfast_session(:hash)", {"hash": secret_hash}
             )
-        if found is None:
-            raise SessionEnded
+        tenant_id, named = (
+            (found["tenant_id"], found["session_id"]) if found else self._issued(refresh_token)
+        )
         now = self._now()
         secret: str | None = None
-        async with self._database.transaction(found["tenant_id"]) as work:
+        async with self._database.transaction(tenant_id) as work:
             session = await work.row(
                 "select s.*, u.active, t.slug from login_sessions s"
                 " join users u on u.tenant_id = s.tenant_id and u.id = s.user_id"
                 " join tenants t on t.id = s.tenant_id"
                 " where s.tenant_id = :tenant and s.id = :id for update of s",
-                {"tenant": work.tenant_id, "id": found["session_id"]},
+                {"tenant": work.tenant_id, "id": named},
             )
             if session is None or not session["active"] or not lives(session, now):
                 raise SessionEnded
             if bytes(session["refresh_hash"]) == secret_hash:
-                secret = _new_refresh_secret()
+                secret = self._new_refresh_secret(tenant_id, session["id"])
                 await work.execute(
                     "update login_sessions set refresh_hash = :new, previous_hash = :old,"
                     " used_at = :now, ip = :ip, expires_at = least(:idle, created_at + :most)"
@@ -166,8 +173,32 @@ class Sessions(Base):
         if secret is None:
             raise SessionEnded
         return self._signed_in(
-            found["tenant_id"], session["slug"], session["user_id"], session["id"], secret, now
+            tenant_id, session["slug"], session["user_id"], session["id"], secret, now
         )
+
+    def _new_refresh_secret(self, tenant_id: uuid.UUID, session_id: uuid.UUID) -> str:
+        """A secret that says of which session it was, and that we have made it."""
+        said = tenant_id.bytes + session_id.bytes + secrets.token_bytes(32)
+        packed = base64.urlsafe_b64encode(said + self._proof(said))
+        return f"{_REFRESH}{packed.rstrip(b'=').decode()}"
+
+    def _issued(self, refresh_token: str) -> tuple[uuid.UUID, uuid.UUID]:
+        """Tenant and session of a secret that is in no row any more. Raises SessionEnded.
+
+        Only what we made ourselves: who merely knows a session's id must not be able to end it.
+        """
+        try:
+            packed = refresh_token.removeprefix(_REFRESH).encode("ascii")
+            raw = base64.b64decode(packed + b"=" * (-len(packed) % 4), altchars=b"-_")
+        except (binascii.Error, ValueError):
+            raise SessionEnded from None
+        said, proof = raw[:64], raw[64:]
+        if not hmac.compare_digest(proof, self._proof(said)):
+            raise SessionEnded
+        return uuid.UUID(bytes=said[:16]), uuid.UUID(bytes=said[16:32])
+
+    def _proof(self, said: bytes) -> bytes:
+        return hmac.digest(self._refresh_key, said, "sha256")[:16]
 
     def _signed_in(
         self,
@@ -253,7 +284,3 @@ class Sessions(Base):
             if known is not None:
                 return True
         return False
-
-
-def _new_refresh_secret() -> str:
-    return f"hfr_{secrets.token_urlsafe(32)}"

@@ -13,6 +13,7 @@ from activities.maintenance import MaintenanceActivities, retell_astray
 from domain.lifecycle import ticket_workflow_id
 from domain.tickets import Ticket
 from models.session import Database
+from services import relay, webhooks
 from services.desks import Desks
 from services.files import files_under
 from services.tenants import NewTenant, create_tenant
@@ -34,6 +35,7 @@ async def both(make_database: Callable[[], Urls]) -> AsyncIterator[tuple[Databas
     await relay.close()
 
 
+@pytest.mark.slow
 async def test_a_missing_run_and_a_missed_deadline_are_told_again_and_nothing_else(
     both: tuple[Database, Database],
 ) -> None:
@@ -96,3 +98,31 @@ async def test_reconciling_gives_new_tickets_their_keys(
             {"t": tenant},
         )
     assert rows == [{"ticket_id": made.id, "some": True}]
+
+
+async def test_a_call_about_no_ticket_that_was_lost_is_told_again(
+    both: tuple[Database, Database],
+) -> None:
+    app, relay_database = both
+    tenant, now = uuid.uuid4(), datetime.now(UTC)
+    async with app.transaction(tenant) as work:
+        await create_tenant(work, NewTenant("acme", "Acme"), tenant_id=tenant, now=now)
+        hook = await webhooks.create(
+            work, name="Pager", url="https://pager.example.com/x", events=[],
+            allow_private=False, now=now,
+        )  # fmt: skip
+        calls = [
+            await webhooks.test(work, hook["id"], now=now - timedelta(seconds=ago))
+            for ago in (5, 300, 301)
+        ]
+        await work.execute(
+            "update deliveries set state = 'sent' where id = :id", {"id": calls[2]["id"]}
+        )
+    async with relay_database.transaction(None) as work:
+        await work.execute("delete from outbox")
+    assert await relay.restart_deliveries(relay_database) == 1  # one is new, one has ended
+    async with relay_database.transaction(None) as work:
+        rows = await work.rows("select kind, ticket_id, tenant_id from outbox")
+    assert [(row["kind"], row["ticket_id"], row["tenant_id"]) for row in rows] == [
+        ("delivery", calls[1]["id"], tenant)
+    ]

@@ -1,6 +1,7 @@
 """Signing in and out, tokens, links: success and refusal share their set-up."""
 
 import asyncio
+import dataclasses
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,16 +11,19 @@ import jwt
 import pytest
 from fastapi import FastAPI
 
+from api.app import create_app
 from api.limits import CLASSES
 from api.resources import Resources
+from domain.errors import Unauthenticated
 from domain.permissions import Role
 from domain.states import Scope
 from models.session import Database
-from services import people
+from services import freshness, people
 from services.auth import Auth, SessionEnded
 from services.passwords import PasswordLinks
 from services.tickets import Origin
 from services.tokens import create_token
+from settings import Settings
 from tests.api.conftest import House, MakeHouse, make_ticket
 
 PASSWORD = "correct horse battery"
@@ -134,6 +138,23 @@ async def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(
     assert "session.reuse_detected" in await actions(database, person.tenant_id)
 
 
+async def test_a_refresh_token_from_several_renewals_ago_ends_the_session_too(
+    client: httpx.AsyncClient, person: Person, database: Database
+) -> None:
+    first = await sign_in(client, person)
+    newest = first
+    for _ in range(3):
+        body = {"refresh_token": newest["refresh_token"]}
+        newest = (await client.post("/api/v1/auth/refresh", json=body)).json()
+    forged = first["refresh_token"][:-2] + ("AA" if first["refresh_token"][-2:] != "AA" else "BB")
+    for token, lives_on in ((forged, True), (first["refresh_token"], False)):
+        answer = await client.post("/api/v1/auth/refresh", json={"refresh_token": token})
+        assert (answer.status_code, answer.json()["code"]) == (401, "session_ended")
+        me = await client.get("/api/v1/auth/me", headers=bearer(newest["access_token"]))
+        assert (me.status_code == 200) is lives_on
+    assert (await actions(database, person.tenant_id)).count("session.reuse_detected") == 1
+
+
 async def test_of_refreshes_at_the_same_moment_at_most_one_succeeds(
     client: httpx.AsyncClient, person: Person
 ) -> None:
@@ -181,8 +202,6 @@ async def test_an_access_token_expires_and_a_forged_one_is_nobody(
         email=person.email, password=PASSWORD, tenant=None, user_agent="", origin=Origin()
     )
     assert (await auth.principal(f"Bearer {signed.access_token}")).id == person.user_id
-    from domain.errors import Unauthenticated
-
     claims = jwt.decode(signed.access_token, options={"verify_signature": False})
     forged = [
         jwt.encode(claims, "y" * 40, algorithm="HS256"),
@@ -308,13 +327,67 @@ async def test_a_revoked_or_expired_token_is_nobody(
 
 
 async def test_what_a_process_knows_of_a_credential_is_at_most_five_seconds_old(
-    database: Database, house: House, monkeypatch: pytest.MonkeyPatch
+    database: Database, house: House
 ) -> None:
     auth = Auth(database, secret="x" * 40, public_url="")
-    assert auth._known.ttl == 5.0
+    assert auth._known.ttl == 5.0 < freshness.SECONDS
     header = house.agent["Authorization"]
+    freshness._changed.clear()
     before = await auth.principal(header)
     assert await auth.principal(header) is before
+
+
+async def test_what_the_process_itself_has_revoked_or_changed_counts_at_once(
+    settings: Settings, resources: Resources, person: Person, house: House
+) -> None:
+    """Over an application that remembers callers, as a real one does."""
+    auth = Auth(resources.database, secret="x" * 40, public_url="")
+    app = create_app(settings, dataclasses.replace(resources, auth=auth))
+    transport = httpx.ASGITransport(app, client=(str(uuid.uuid4()), 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+
+        async def asked(headers: dict[str, str]) -> int:
+            return (await client.get("/api/v1/auth/me", headers=headers)).status_code
+
+        freshness._changed.clear()
+        one, two = await sign_in(client, person), await sign_in(client, person)
+        mine, other = bearer(one["access_token"]), bearer(two["access_token"])
+        made = await client.post("/api/v1/tokens", headers=mine, json={"name": "script"})
+        token = bearer(made.json()["secret"])
+        assert [await asked(who) for who in (mine, other, token)] == [200, 200, 200]
+        await client.delete(f"/api/v1/auth/sessions/{two['session_id']}", headers=mine)
+        assert await asked(other) == 401
+        freshness._changed.clear()
+        await client.delete(f"/api/v1/tokens/{made.json()['id']}", headers=mine)
+        assert await asked(token) == 401
+        freshness._changed.clear()
+        await client.post("/api/v1/auth/logout", headers=mine)
+        assert await asked(mine) == 401
+        freshness._changed.clear()
+        assert (await client.get("/api/v1/users", headers=house.agent)).status_code == 200
+        await client.patch(
+            f"/api/v1/users/{house.users[Role.AGENT]}", headers=house.admin, json={"active": False}
+        )
+        assert await asked(house.agent) == 401
+
+
+async def test_a_credential_that_is_remembered_counts_no_longer_than_until_it_expires(
+    database: Database, house: House
+) -> None:
+    moment = datetime.now(UTC)
+    auth = Auth(database, secret="x" * 40, public_url="", now=lambda: moment)
+    async with database.transaction(house.tenant_id) as work:
+        made = await create_token(
+            work, kind="intake", name="brief", user_id=None, now=moment,
+            expires_at=moment + timedelta(seconds=2),
+        )  # fmt: skip
+    freshness._changed.clear()
+    header = f"Bearer {made.secret}"
+    assert (await auth.principal(header)).kind == "intake"
+    assert await auth.principal(header) is await auth.principal(header)
+    moment += timedelta(seconds=2)
+    with pytest.raises(Unauthenticated, match="expired"):
+        await auth.principal(header)
 
 
 async def test_the_tenant_decides_how_far_its_agents_see(

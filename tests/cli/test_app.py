@@ -110,3 +110,18 @@ def test_a_password_is_no_argument_and_none_sent_is_a_mistake(
     )
     assert result.exit_code == 1
     assert "no password on the standard input" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tenant", "create", "acme", "--email", "nobody"],
+        ["user", "create", "--tenant", "acme", "--email", "bo@", "--name", "Bo"],
+    ],
+)
+def test_nobody_is_made_who_could_not_sign_in_under_their_address(
+    command: list[str], tmp_path: Path
+) -> None:
+    code, _, complaint = run(*command, home=tmp_path)
+    assert code == 1
+    assert "That is not an e-mail address." in complaint

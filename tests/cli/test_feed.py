@@ -1,6 +1,7 @@
 """Feeding: what counts as a failure, and how long a customer waited."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -8,7 +9,6 @@ import pytest
 
 from cli import feed
 from cli.feed import Tally
-from cli.output import Mistake
 
 ITEM: dict[str, object] = {"external_id": "S-1", "subject": "Lamp", "text": "Dark."}
 TAKEN = (201, {"number": 7})
@@ -57,8 +57,36 @@ async def test_the_time_is_from_the_first_attempt_to_the_acceptance() -> None:
     assert tally.report()["p99_ms"] == tally.report()["p50_ms"] == round(tally.milliseconds[0], 1)
 
 
-def test_a_line_that_is_no_ticket_is_named(tmp_path: Path) -> None:
+async def test_lines_that_are_no_tickets_are_errors_and_the_others_are_fed(tmp_path: Path) -> None:
+    good = '{"subject": "Lamp", "body": "Dark.", "requester": {"email": "a@example.org"}}'
+    broken = ['{"body": "x"}', "no JSON", "[1]", '"\\ud8', "[" * 100_000]
     file = tmp_path / "t.jsonl"
-    file.write_text('{"body": "x"}\n')
-    with pytest.raises(Mistake, match="line 1 is no ticket"):
-        list(feed._items(file))
+    file.write_bytes("\n".join([good, *broken, good, ""]).encode() + b"\xff\xfe\n")
+    tally = Tally()
+    numbers = iter(range(1, 9))
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(201, json={"number": next(numbers)})
+    )
+    async with httpx.AsyncClient(transport=transport, base_url="http://desk") as api:
+        await feed._feed(api, feed._items(file), tally, rate=0, concurrency=4)
+    assert (tally.accepted, tally.failures) == (2, 6)
+    lines = sorted(error.partition(" is no ticket: ")[0] for error in tally.errors)
+    assert lines == [f"t.jsonl, line {number}" for number in (2, 3, 4, 5, 6, 8)]
+
+
+@pytest.mark.parametrize(("learning", "waited"), [(True, True), (False, False)])
+async def test_a_desk_that_still_trains_its_first_model_is_waited_for(
+    learning: bool, waited: bool
+) -> None:
+    tally = Tally(numbers={7: None}, workflows=1)
+    asked = 0
+
+    async def is_learning() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            tally.triaged = 1
+        return learning
+
+    await feed._catch_up(tally, timedelta(milliseconds=1), learning=is_learning)
+    assert tally.caught_up is waited

@@ -64,6 +64,7 @@ async def made(
     await database.close()
 
 
+@pytest.mark.slow
 async def test_the_demo_desk_has_tickets_in_every_state(made: Made) -> None:
     tenant = await find_tenant(made.database, SLUG)
     assert tenant is not None

@@ -3,14 +3,18 @@
 import asyncio
 import json
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
+from domain.rotas import Rota
 from models.session import Database
+from services import rotas
 from tests.conftest import Urls
+from tests.making import make_agent, make_team
 from tests.services.test_verifying import busy_desk
 
 
@@ -69,4 +73,42 @@ async def test_the_command_tries_a_draft_and_shows_before_and_after(
     draft = tmp_path / "draft.json"
     draft.write_text("[]")
     code, _ = await invoke("simulate", "--tenant", slug, "--draft", str(draft), *desk)
+    assert code == 1
+
+
+async def test_the_command_tries_a_new_policy_and_another_staffing(
+    database: Database, tenant: uuid.UUID, desk: list[str], tmp_path: Path
+) -> None:
+    await busy_desk(database, tenant, seed=5, tickets=4, events=60)
+    slug, draft = await slug_of(database, tenant), tmp_path / "draft.json"
+    hours = {"timezone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}}
+    new = {"calendar": hours, "position": 1, "targets": {"first_reply": {"normal": "PT1M"}}}
+    for said, words in (
+        ({"new_policies": [new]}, "with another verdict"),
+        ({"staffing": [{"agents": 2}]}, "The model's fit is unknown"),
+    ):
+        draft.write_text(json.dumps(said))
+        where = ["--tenant", slug, "--months", "36", "--draft", str(draft), *desk]
+        code, shown = await invoke("simulate", *where)
+        assert code == 0
+        assert words in " ".join(shown.split())
+    draft.write_text(json.dumps({"staffing": [{"agents": "many"}]}))
+    code, _ = await invoke("simulate", "--tenant", slug, "--draft", str(draft), *desk)
+    assert code == 1
+
+
+async def test_the_command_says_who_is_on_call(
+    database: Database, tenant: uuid.UUID, desk: list[str]
+) -> None:
+    async with database.transaction(tenant) as work:
+        team = await make_team(work)
+        ada = await make_agent(work, "Ada", teams=(team,))
+        layer = {"user_ids": [ada], "first": "2020-01-01"}
+        await rotas.put_rota(
+            work, team, Rota.model_validate({"layers": [layer]}), by=ada, now=datetime.now(UTC)
+        )
+    slug = await slug_of(database, tenant)
+    code, said = await invoke("oncall", str(team), "--tenant", slug, "--json", *desk)
+    assert (code, [turn["name"] for turn in json.loads(said)["turns"]]) == (0, ["Ada"])
+    code, _ = await invoke("oncall", "Nowhere", "--tenant", slug, *desk)
     assert code == 1

@@ -1,11 +1,15 @@
 """Our own programs as the supervisor starts them."""
 
+import asyncio
+
 import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.main import main
 
+import worker
+from settings import Settings
 from stack.desk import api_and_worker
 
 
@@ -37,3 +41,18 @@ async def test_whose_forwarded_addresses_the_api_believes(
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         await client.get("/", headers={"X-Forwarded-For": "203.0.113.9"})
     assert clients == [seen]
+
+
+async def test_a_worker_that_waits_for_temporal_ends_when_it_is_asked_to() -> None:
+    settings = Settings(
+        database_url="postgresql://nobody@127.0.0.1:1/none",
+        relay_database_url="postgresql://nobody@127.0.0.1:1/none",
+        temporal_address="127.0.0.1:1",
+        secret_key="only for tests: " + "s" * 32,
+    )
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(settings, ["tickets"], stop=stop))
+    await asyncio.sleep(0.2)
+    assert not working.done()
+    stop.set()
+    await asyncio.wait_for(working, 5)

@@ -23,7 +23,6 @@ import pytest
 from stack.desk import (
     Desk,
     IncompleteAddress,
-    PortBusy,
     Program,
     environment_of,
     running,
@@ -273,15 +272,17 @@ async def test_half_an_address_is_refused_with_what_is_missing(home: Home) -> No
             await desk.start_servers()
 
 
-async def test_a_port_that_was_asked_for_is_used_or_refused_never_replaced(home: Home) -> None:
+async def test_a_port_that_was_asked_for_is_used_or_replaced_and_that_is_said(home: Home) -> None:
     port, _ = Ports({}).take("api", 18080)
     async with Desk(home, environment=OUTSIDE, port=port) as desk:
         await desk.start_servers()
         assert desk.url == f"http://127.0.0.1:{port}"
         server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", port)
+        said: list[str] = []
         async with Desk(Home(home.path.with_name("other")), environment=OUTSIDE, port=port) as two:
-            with pytest.raises(PortBusy, match=str(port)):
-                await two.start_servers()
+            await two.start_servers(lambda _, text: said.append(text))
+            assert two.url != desk.url
+            assert f"port {port} busy, using {two.url.rpartition(':')[2]}" in said
         server.close()
 
 
