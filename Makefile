@@ -51,6 +51,8 @@ export PYTHON
 # With an empty environment a shell still finds programs, but they do not find themselves.
 PATH ?= /usr/local/bin:/usr/bin:/bin
 export PATH
+# What Python compiles is kept: tests and desks start it some hundred times.
+unexport PYTHONDONTWRITEBYTECODE
 # As pip does: trust whom the system trusts, such as a company's own certificate authority.
 UV_SYSTEM_CERTS ?= 1
 export UV_SYSTEM_CERTS
@@ -58,7 +60,7 @@ export UV_SYSTEM_CERTS
 .PHONY: help
 help: ## List the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
-		while IFS='|' read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '%-20s %s\n' "$$name" "$$text"; done
 
 .PHONY: setup
 setup: $(READY) ## Make the environment in .venv
@@ -135,5 +137,5 @@ bench-triage: $(READY) ## Measure triage on public sets, where they are; minutes
 
 .PHONY: lock
 lock: $(READY) ## Work out requirements.lock anew from pyproject.toml
-	@$(UV) compile --quiet --python $(BIN)/python --universal --generate-hashes --all-extras \
+	@$(UV) compile --quiet --python $(BIN)/python --universal --generate-hashes --extra embedded --extra dev \
 		--no-header --no-emit-index-url --no-annotate $(ARGS) -o requirements.lock pyproject.toml

@@ -6,6 +6,7 @@ nowhere else.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import signal
 import sys
@@ -30,36 +31,49 @@ from temporalio.client import (
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
+from activities.briefing import BriefingActivities
 from activities.bulk import BulkActivities
 from activities.deliveries import DeliveryActivities
 from activities.learning import LearningActivities
 from activities.links import LinkActivities
+from activities.log import ActivityLog
 from activities.maintenance import MaintenanceActivities
 from activities.simulations import SimulationActivities
 from activities.tickets import TicketActivities
 from activities.triage import TriageActivities
+from adapters import namespaces
 from adapters.classifier import Classifier
 from adapters.classifier.kept import KeptModels, store_under, teach
 from adapters.logs import configure_logging
 from adapters.mail import MailSender, sender
 from adapters.search import SearchIndex
-from adapters.temporal import TicketWorkflows, connect_from, missing_attributes
+from adapters.temporal import (
+    TicketWorkflows,
+    WorkflowStarter,
+    connect_from,
+    missing_attributes,
+)
 from adapters.webhooks import WebhookCaller
+from domain.errors import Unavailable
 from domain.lifecycle import BATCH, MODELS, OUTBOUND, QUEUES, TICKETS, TRAINING
 from models.session import Database
 from services import audit, relay
+from services.alerting import AlertDestination
 from services.bulk import BulkRunner
 from services.desks import Desks
 from services.destinations import Dropped, IndexDestination, LiveDestination, WorkflowsDestination
 from services.files import files_under
 from services.passwords import PasswordLinks
+from services.places import database_id
 from services.queues import QueueDestination
 from services.search import Search
 from services.simulations import Processes, SimulationRunner
 from services.tickets import Tickets
 from services.webhooks import WebhookSecrets
 from settings import Settings
+from workflows.briefing import BriefingWorkflow
 from workflows.bulk import BulkWorkflow
+from workflows.deliveries import DeliveryWorkflow
 from workflows.learning import BacktestWorkflow, RetrainDueWorkflow, RetrainWorkflow
 from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
@@ -68,6 +82,16 @@ from workflows.simulations import SimulationWorkflow
 from workflows.tickets import TicketWorkflow
 
 logger = logging.getLogger("holdfast.worker")
+
+
+def build() -> str:
+    """What code this is, in eight characters: Temporal writes it beside every step of a ticket."""
+    root, digest = Path(__file__).resolve().parent, hashlib.blake2b(digest_size=4)
+    for folder in ("workflows", "activities", "domain", "services", "models"):
+        for file in sorted((root / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
 
 WORKFLOWS = (TicketWorkflow,)
 RECONCILE_EVERY = timedelta(minutes=2)
@@ -91,9 +115,8 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Connected parts; waits for Temporal as long as it takes."""
-    client = await _connected(settings)
+async def parts(settings: Settings, client: Client) -> AsyncIterator[Parts]:
+    """Connected parts."""
     database = Database(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
@@ -133,13 +156,24 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             await index.close()
 
 
-async def _connected(settings: Settings) -> Client:
-    while True:
-        try:
-            return await connect_from(settings, patient=True)
-        except (RPCError, RuntimeError) as error:
-            logger.warning("Temporal does not answer yet: %s", error)
-            await asyncio.sleep(1.0)
+async def connected(settings: Settings, *, stop: asyncio.Event) -> Client | None:
+    """A client, however long Temporal takes to answer; None once `stop` is set before that."""
+
+    async def try_on() -> Client:
+        while True:
+            try:
+                return await connect_from(settings, patient=True)
+            except (RPCError, RuntimeError) as error:
+                logger.warning("Temporal does not answer yet: %s", error)
+                await asyncio.sleep(1.0)
+
+    trying, asked = asyncio.create_task(try_on()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({trying, asked}, return_when=asyncio.FIRST_COMPLETED)
+        return trying.result() if trying.done() else None
+    finally:
+        trying.cancel()
+        asked.cancel()
 
 
 async def _attributes_usable(settings: Settings, client: Client) -> bool:
@@ -169,11 +203,13 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
                 workflows=WORKFLOWS,
                 activities=[tickets.advance],
                 workflow_runner=runner,
+                build_id=build(),
                 # Well above the number of tickets touched in an hour: a miss costs a replay.
                 max_cached_workflows=20_000,
                 max_concurrent_workflow_tasks=100,
                 # No more than the pool has connections: local activities share the task's time.
                 max_concurrent_local_activities=max(2, p.settings.database_pool_size - 6),
+                interceptors=[ActivityLog()],
                 graceful_shutdown_timeout=timedelta(seconds=5),
             )
         )
@@ -192,6 +228,7 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
                 task_queue=OUTBOUND,
                 activities=[_deliveries(p, mail).deliver, links.mail_link],
                 max_concurrent_activities=8,
+                interceptors=[ActivityLog()],
                 graceful_shutdown_timeout=timedelta(seconds=10),
             )
         )
@@ -204,6 +241,7 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
             database=p.database,
             tickets=p.tickets,
             files=files_under(p.settings.home),
+            secret=p.settings.secret_key.get_secret_value(),
         )
         made.append(
             Worker(
@@ -213,6 +251,8 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
                     ReconcileWorkflow,
                     RetrainDueWorkflow,
                     BulkWorkflow,
+                    BriefingWorkflow,
+                    DeliveryWorkflow,
                     LinkWorkflow,
                     SimulationWorkflow,
                 ],
@@ -222,9 +262,11 @@ def workers(p: Parts, queues: Sequence[str], *, runner: WorkflowRunner) -> list[
                     maintenance.train_where_due,
                     bulk.bulk_chunk,
                     simulations.simulation_chunk,
+                    BriefingActivities(p.database, p.desks, p.tickets).brief,
                 ],
                 workflow_runner=runner,
                 max_concurrent_activities=4,
+                interceptors=[ActivityLog()],
                 graceful_shutdown_timeout=timedelta(seconds=5),
             )
         )
@@ -237,6 +279,7 @@ def _deliveries(p: Parts, mail: MailSender) -> DeliveryActivities:
         mail,
         WebhookCaller(allow_private=p.settings.webhooks_allow_private),
         WebhookSecrets(p.settings.secret_key.get_secret_value()),
+        WorkflowStarter(p.client),
     )
 
 
@@ -257,7 +300,9 @@ async def models_workers(p: Parts, *, runner: WorkflowRunner) -> list[Worker]:
             workflows=[RetrainWorkflow, BacktestWorkflow],
             activities=[triage.triage, learning.give_up_retrain, learning.give_up_backtest],
             workflow_runner=runner,
+            build_id=build(),
             max_concurrent_activities=4,
+            interceptors=[ActivityLog()],
             graceful_shutdown_timeout=timedelta(seconds=5),
         ),
         Worker(
@@ -265,6 +310,7 @@ async def models_workers(p: Parts, *, runner: WorkflowRunner) -> list[Worker]:
             task_queue=TRAINING,
             activities=[learning.retrain, learning.backtest],
             max_concurrent_activities=1,
+            interceptors=[ActivityLog()],
             graceful_shutdown_timeout=timedelta(seconds=5),
         ),
     ]
@@ -300,6 +346,7 @@ def relays(p: Parts) -> list[relay.Relay]:
         ),
         relay.Relay(p.relay_database, LiveDestination(p.redis) if p.redis else Dropped("live")),
         relay.Relay(p.relay_database, QueueDestination(p.database, p.tickets, p.desks)),
+        relay.Relay(p.relay_database, AlertDestination(p.database, p.desks)),
     ]
 
 
@@ -329,18 +376,22 @@ def schedules() -> dict[str, Schedule]:
     }
 
 
-async def make_schedules(client: Client) -> None:
-    """Every schedule exists afterwards."""
+async def make_schedules(client: Client, *, database: str | None) -> None:
+    """Every schedule exists afterwards, and says whose it is."""
     for name, schedule in schedules().items():
         with contextlib.suppress(ScheduleAlreadyRunningError):
-            await client.create_schedule(name, schedule)
+            await client.create_schedule(name, schedule, memo=namespaces.mark(database))
 
 
-async def keep_scheduled(client: Client) -> None:
+async def keep_scheduled(client: Client, database: Database) -> None:
     """Makes the schedules again where Temporal has lost them, until cancelled."""
+    ours: str | None = None
     while True:
         try:
-            await make_schedules(client)
+            ours = ours or await database_id(database)
+            await make_schedules(client, database=ours)
+        except Unavailable:
+            logger.warning("nothing is scheduled yet: no database")
         except RPCError as error:
             logger.warning("not everything is scheduled yet: %s", error)
         await asyncio.sleep(60)
@@ -348,7 +399,10 @@ async def keep_scheduled(client: Client) -> None:
 
 async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event) -> None:
     """Works until `stop` is set."""
-    async with parts(settings) as p, asyncio.TaskGroup() as group:
+    client = await connected(settings, stop=stop)
+    if client is None:
+        return
+    async with parts(settings, client) as p, asyncio.TaskGroup() as group:
         runner = strict_sandbox() if settings.workflow_sandbox else UnsandboxedWorkflowRunner()
         tasks: list[asyncio.Task[None]] = []
 
@@ -375,7 +429,7 @@ async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event)
 
             start(ask_models())
         if BATCH in queues:
-            start(keep_scheduled(p.client))
+            start(keep_scheduled(p.client, p.relay_database))
         logger.info("working on %s", ", ".join(queues))
         await stop.wait()
         logger.info("stopping")

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 MOST_TICKETS: Final = 100_000  # that are walked through for rows: minutes, not hours
 _BEAT_SECONDS: Final = 1.0
+_SILENT: Final = Guess(label="", probability=0.0, abstained=True, top=())
 _READ, _TAUGHT = 0.1, 0.9  # how far the whole is when rows are read, when the model has learnt
 
 
@@ -244,7 +245,7 @@ class LearningActivities:
 
             def shipped(texts: Sequence[str]) -> list[Guess]:
                 verdicts = self._shipped.classify_many([("", text) for text in texts])
-                return [getattr(verdict, field) for verdict in verdicts]
+                return [getattr(verdict, field) or _SILENT for verdict in verdicts]
 
             return shipped
         try:

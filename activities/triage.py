@@ -12,10 +12,17 @@ from prometheus_client import Counter
 from temporalio import activity
 
 from activities.tickets import bind
-from domain.learning import FieldSettings, Measures, ModelUnusable, TriageField, is_applied
-from domain.lifecycle import EffectInput, EffectResult
+from domain.learning import (
+    FIELDS,
+    FieldSettings,
+    Measures,
+    ModelUnusable,
+    TriageField,
+    is_applied,
+)
+from domain.lifecycle import Effect, EffectInput, EffectResult, state_of
 from domain.tickets import MODEL, Event, Ticket, Triaged
-from domain.triage import Guess, Prediction, Verdict, words_of
+from domain.triage import Guess, Prediction, Spam, Verdict, words_of
 from models import ledger
 from models.session import Database, Row
 from services import learning
@@ -31,6 +38,11 @@ logger = logging.getLogger(__name__)
 OUTCOMES = Counter(
     "triage_total",
     "Tickets a model was asked about, by whether it knew the topic.",
+    ["outcome"],
+)
+SPAM = Counter(
+    "triage_spam_total",
+    "Tickets by what was thought of them: marked as spam, only suggested, clean, or unsure.",
     ["outcome"],
 )
 UNUSABLE = Counter(
@@ -98,16 +110,21 @@ class TriageActivities:
                         cause={
                             **asked.trace,
                             "workflow": ref.workflow_id,
-                            "run": asked.run_id,
+                            "run": asked.run_id or activity.info().workflow_run_id,
                             "model": verdict.model_version,
                         },
                     ),
                     awaited=True,
                 ),
             )
+            [waiting] = await work.batch(ledger.open_deliveries(ref.tenant_id, ref.number))
         if outcome.applied:
             OUTCOMES.labels("unsure" if verdict.topic.abstained else "decided").inc()
-        return EffectResult(state=outcome.ticket.triage)
+            SPAM.labels(_spam(verdict, outcome.ticket)).inc()
+        effects = (Effect(kind=row["kind"], id=str(row["id"])) for row in waiting)
+        return EffectResult(
+            state=outcome.ticket.triage, ticket=state_of(outcome.ticket, effects, shows=False)
+        )
 
     async def _verdict(
         self,
@@ -124,9 +141,7 @@ class TriageActivities:
         )
         words = words_of(ticket.subject, body)
         opinions: dict[str, Guess] = {
-            "topic": shipped.topic,
-            "priority": shipped.priority,
-            "sentiment": shipped.sentiment,
+            field: said for field in FIELDS if (said := getattr(shipped, field)) is not None
         }
         versions = [shipped.model_version]
         measures: dict[TriageField, Measures] = {}
@@ -167,3 +182,11 @@ class TriageActivities:
         return await asyncio.get_running_loop().run_in_executor(
             self._executor, found.predict, words
         )
+
+
+def _spam(verdict: Verdict, ticket: Ticket) -> str:
+    if ticket.spam == Spam.SPAM:
+        return "marked"
+    if verdict.spam is None or verdict.spam.abstained:
+        return "unsure"
+    return "suggested" if verdict.spam.label == Spam.SPAM else "clean"

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -30,18 +30,23 @@ def configure_logging(settings: Settings) -> None:
         renderer = structlog.processors.JSONRenderer(serializer=_line)
     else:
         renderer = structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
+    )
+    # Ours go to the same stream without a record of the standard library around each: there is a
+    # line for every request.
+    structlog.configure(
+        processors=[p for p in shared if not isinstance(p, structlog.stdlib.ExtraAdder)]
+        + [renderer],
+        logger_factory=lambda *names: _Straight(handler, *names),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.log_level]
+        ),
+        cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -52,6 +57,24 @@ def configure_logging(settings: Settings) -> None:
     # Our own access line says more; these two say little at length.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+class _Straight:
+    """Writes lines where a handler writes its own."""
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], name: str = "holdfast") -> None:
+        self._handler = handler
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        self._handler.acquire()
+        try:
+            self._handler.stream.write(f"{line}\n")
+            self._handler.flush()
+        finally:
+            self._handler.release()
+
+    debug = info = warning = error = critical = exception = msg
 
 
 def _conceal(logger: object, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -20,24 +20,27 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from domain.errors import Unavailable
 from domain.lifecycle import (
     BATCH,
+    CREATED,
     MODELS,
     TICKETS,
     Attributes,
     BacktestRef,
     BulkRef,
     Change,
+    DeliveryRef,
     LinkRef,
-    Shown,
     SimulationRef,
     TicketInput,
     TicketRef,
     TrainingRef,
 )
+from domain.starting import StartRefused, StartUnreachable
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -58,6 +61,10 @@ _DOWN = (
     RPCStatusCode.CANCELLED,
     RPCStatusCode.RESOURCE_EXHAUSTED,
 )
+
+
+# Tried again, the answer is the same.
+_FINAL = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.NOT_FOUND)
 
 
 class TemporalDown(Exception):
@@ -160,19 +167,25 @@ class TicketWorkflows:
         *,
         attributes: Attributes | None,
     ) -> None:
-        """The ticket's workflow runs and has been told. Raises TemporalDown when nobody answers."""
+        """The ticket's workflow runs and has been told. Raises TemporalDown when nobody answers.
+
+        A new ticket's is only started: its first step is to look, and one that runs has looked.
+        """
+        is_new = change.kind == CREATED
+        unspecified = WorkflowIDConflictPolicy.UNSPECIFIED
         try:
             await self._client.start_workflow(
                 "TicketWorkflow",
-                TicketInput(ticket=ticket, shown=Shown(attributes=attributes)),
+                TicketInput(ticket=ticket, trace=change.trace if is_new else {}),
                 id=ticket.workflow_id,
                 task_queue=TICKETS,
                 # A reopened ticket gets a new run under its old name.
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                start_signal="changed",
-                start_signal_args=[change],
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if is_new else unspecified,
+                start_signal=None if is_new else "changed",
+                start_signal_args=[] if is_new else [change],
                 search_attributes=typed_attributes(attributes) if attributes else None,
-                static_summary=f"Ticket {ticket.number} of {ticket.slug}",
+                static_summary=f"Ticket {ticket.number}",
                 rpc_timeout=timedelta(seconds=10),
             )
         except RPCError as error:
@@ -187,6 +200,10 @@ class TicketWorkflows:
     async def start_link(self, link: LinkRef) -> None:
         """The link is on its way. Raises TemporalDown."""
         await self._start("LinkWorkflow", link, summary=f"A link to set a password, {link.slug}")
+
+    async def start_delivery(self, call: DeliveryRef) -> None:
+        """A call that is about no ticket is on its way. Raises TemporalDown."""
+        await self._start("DeliveryWorkflow", call, summary=f"A webhook's call, {call.slug}")
 
     async def start_simulation(self, job: SimulationRef) -> None:
         """The simulation's workflow runs; one that runs is left alone. Raises TemporalDown."""
@@ -205,7 +222,7 @@ class TicketWorkflows:
     async def _start(
         self,
         workflow: str,
-        ref: BulkRef | LinkRef | SimulationRef | TrainingRef | BacktestRef,
+        ref: BulkRef | LinkRef | DeliveryRef | SimulationRef | TrainingRef | BacktestRef,
         *,
         summary: str,
         queue: str = BATCH,
@@ -229,7 +246,35 @@ class TicketWorkflows:
     async def running(self) -> set[str]:
         """The ids of all tickets' workflows that run now, as Temporal's index knows them."""
         query = "WorkflowType = 'TicketWorkflow' AND ExecutionStatus = 'Running'"
-        return {w.id async for w in self._client.list_workflows(query, page_size=1000)}
+        # A server that is busy with ten thousand of them takes its time for the first page.
+        patience = timedelta(minutes=2)
+        found = self._client.list_workflows(query, page_size=1000, rpc_timeout=patience)
+        return {one.id async for one in found}
+
+
+class WorkflowStarter:
+    """Starts what steps ask for: workflows of this desk or of anybody's worker."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def start(self, type: str, given: Mapping[str, object], *, id: str, queue: str) -> None:
+        """It runs, or has run under that id already. Raises StartRefused, StartUnreachable."""
+        try:
+            await self._client.start_workflow(
+                type,
+                given,
+                id=id,
+                task_queue=queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                rpc_timeout=timedelta(seconds=10),
+            )
+        except WorkflowAlreadyStartedError:
+            return  # by an attempt whose answer was lost
+        except RPCError as error:
+            if error.status in _FINAL:
+                raise StartRefused(f"Temporal refused it: {error.status.name}.") from error
+            raise StartUnreachable(f"Temporal did not take it: {error.status.name}.") from error
 
 
 class Facade:

@@ -4,17 +4,23 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from redis.asyncio import Redis
+from starlette.convertors import StringConvertor
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.limits import SharedCounter
 from adapters.logs import configure_logging
 from adapters.search import SearchIndex
 from adapters.temporal import Facade
 from api import (
+    alerts,
     articles,
     attachments,
     audit,
@@ -24,6 +30,7 @@ from api import (
     canned,
     customers,
     document,
+    drafting,
     escalations,
     health,
     holidays,
@@ -36,12 +43,15 @@ from api import (
     promises,
     public,
     queues,
+    rotas,
     search,
     simulations,
     sla,
+    starting,
     statements,
     tenants,
     tickets,
+    times,
     tokens,
     triage,
     webhooks,
@@ -75,9 +85,9 @@ def routers() -> list[APIRouter]:
             # Looked through in this order at every request: the busiest first.
             public, tickets, auth, tenants, people, queues, tokens, audit,
             customers, settings_, sla, attachments, notifications, search, bulk,
-            promises, simulations, statements,
-            webhooks, policies, holidays, escalations,
-            knowledge, canned, articles, bursts, triage,
+            promises, times, simulations, statements, alerts,
+            webhooks, policies, holidays, escalations, rotas, starting,
+            knowledge, canned, articles, bursts, triage, drafting,
         )
     ]  # fmt: skip
 
@@ -109,7 +119,8 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
                 with contextlib.suppress(asyncio.CancelledError):
                     await bell
 
-    app = FastAPI(
+    app = Application(
+        https=settings.public_url.startswith("https:"),
         title="Holdfast",
         version="1",
         description=DESCRIPTION,
@@ -121,13 +132,25 @@ def create_app(settings: Settings | None = None, resources: Resources | None = N
         app.state.resources = resources
     app.state.limits = Limits(counter)
     problems.install(app)
-    app.add_middleware(BodyLimit)
-    # Added last, so it is the outermost.
-    app.add_middleware(Envelope, https=settings.public_url.startswith("https:"))
     for router in (*routers(), health.router, pages.router):
         _take(app, router)
+    app.router.middleware_stack = Signposts(app.router)
     document.complete(app)
     return app
+
+
+class Application(FastAPI):
+    """FastAPI with just the layers that are needed: the envelope answers for what nobody caught."""
+
+    def __init__(self, *, https: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._https = https
+
+    def build_middleware_stack(self) -> ASGIApp:
+        refusing = ExceptionMiddleware(
+            AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers
+        )
+        return Envelope(BodyLimit(refusing), https=self._https)
 
 
 def _take(app: FastAPI, router: APIRouter) -> None:
@@ -141,6 +164,76 @@ def _take(app: FastAPI, router: APIRouter) -> None:
             app.router.routes.append(route)
         else:
             _take(app, route.original_router)  # type: ignore[attr-defined]
+
+
+# A part of a path, None for any, and at the end the method.
+_Sign = str | None | tuple[str]
+
+
+class Signposts:
+    """Leads a request to its endpoint by the parts of its path.
+
+    A router holds a request against one route after the other, some two hundred of them. What is
+    not found here goes through that list, and gets the list's answer.
+    """
+
+    def __init__(self, router: APIRouter) -> None:
+        self._listed: ASGIApp = router.middleware_stack
+        self._router = router
+        self._signs: dict[_Sign, Any] = {}
+        for route in router.routes:
+            if isinstance(route, APIRoute) and all(
+                type(convertor) is StringConvertor for convertor in route.param_convertors.values()
+            ):
+                self._put_up(route)
+
+    def _put_up(self, route: APIRoute) -> None:
+        here = self._signs
+        names: list[tuple[str, int]] = []
+        for at, part in enumerate(route.path_format.split("/")):
+            if part[:1] == "{" and part[-1:] == "}":
+                names.append((part[1:-1], at))
+                here = here.setdefault(None, {})
+            else:
+                here = here.setdefault(part, {})
+        for method in route.methods or ():
+            here.setdefault((method,), (route, names))
+
+    def find(self, scope: Scope) -> tuple[APIRoute, dict[str, str]] | None:
+        """The endpoint for a path and a method, with what the path says."""
+        parts = scope["path"].split("/")
+        found = _led(self._signs, parts, 0, scope["method"])
+        if found is None:
+            return None
+        route, names = found
+        return route, {name: parts[at] for name, at in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = None
+        if scope["type"] == "http" and not scope.get("root_path"):
+            found = self.find(scope)
+        if found is None:
+            await self._listed(scope, receive, send)
+            return
+        route, said = found
+        scope["route"], scope["endpoint"], scope["path_params"] = route, route.endpoint, said
+        scope["router"] = self._router
+        await route.app(scope, receive, send)
+
+
+def _led(
+    signs: Mapping[_Sign, Any], parts: Sequence[str], at: int, method: str
+) -> tuple[APIRoute, list[tuple[str, int]]] | None:
+    if at == len(parts):
+        led: tuple[APIRoute, list[tuple[str, int]]] | None = signs.get((method,))
+        return led
+    for sign in (parts[at], None):
+        if sign is None and not parts[at]:
+            continue  # no parameter is empty
+        further = signs.get(sign)
+        if further is not None and (found := _led(further, parts, at + 1, method)) is not None:
+            return found
+    return None
 
 
 @contextlib.asynccontextmanager

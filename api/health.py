@@ -44,11 +44,13 @@ WITHOUT = {
 }
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Whether the process runs")
 async def livez() -> dict[str, str]:
     return {"state": "up"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Whether requests can be served, and what is degraded",

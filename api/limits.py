@@ -1,7 +1,7 @@
 """How often anybody may ask: which counter a request falls under, and what they are told."""
 
-import time
 from dataclasses import dataclass
+from time import time
 from typing import Protocol
 
 from domain.errors import TooMany
@@ -77,7 +77,7 @@ class Limits:
         limit = CLASSES[rate_class]
         if limit is None:
             return None
-        now = time.time()
+        now = time()
         window, gone = divmod(int(now), WINDOW_SECONDS)
         used = await self._counter.hit(f"{rate_class}:{who}:{window}", seconds=WINDOW_SECONDS)
         return Standing(limit, used, WINDOW_SECONDS - gone)

@@ -3,12 +3,14 @@
 import re
 import time
 import uuid
+from functools import lru_cache
 from typing import cast
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem, template, unexpected
@@ -16,7 +18,7 @@ from domain.permissions import Principal
 
 MAX_BODY_BYTES = 30 * 1024 * 1024  # a mail with its attachments, as most mail servers take it
 
-logger = structlog.stdlib.get_logger("holdfast.access")
+logger = structlog.get_logger("holdfast.access")
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ("method", "route", "status"))
 DURATION = Histogram(
@@ -29,13 +31,20 @@ DURATION = Histogram(
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{8,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_HUNG_UP = 499  # as web servers count it; never sent
 _HSTS = "max-age=31536000"
-_CSP = "default-src 'none'; frame-ancestors 'none'"
+
+
+@lru_cache(maxsize=10_000)
+def _measured(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, str(status)), DURATION.labels(method, route)
 
 
 class Envelope:
@@ -44,7 +53,8 @@ class Envelope:
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
         # Only where the desk is reached by https: else a browser could reach it no more.
-        self._safe = {**_SAFE, **({"Strict-Transport-Security": _HSTS} if https else {})}
+        safe = {**_SAFE, **({"Strict-Transport-Security": _HSTS} if https else {})}
+        self._safe = [(name.lower().encode(), value.encode()) for name, value in safe.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,18 +77,20 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
+                said = message["headers"]
+                names = {name for name, _ in said}
+                added = [(b"x-request-id", request_id.encode())]
                 if correlation_id:
-                    headers["X-Correlation-ID"] = correlation_id
-                for name, value in self._safe.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", _CSP)
-                headers.setdefault("Cache-Control", "no-store")
+                    added.append((b"x-correlation-id", correlation_id.encode()))
+                added += [pair for pair in self._safe if pair[0] not in names]
+                message["headers"] = [*said, *added]
             await send(message)
 
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            # Hung up before all was sent: nobody is there to be answered, nothing is wrong here.
+            status = status or _HUNG_UP
         except Exception as error:
             response = unexpected(error, scope)
             if status:  # half an answer is out: cut the connection, do not end it neatly
@@ -91,8 +103,9 @@ class Envelope:
     def _measure(scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = template(scope)
-        REQUESTS.labels(method, route, str(status)).inc()
-        DURATION.labels(method, route).observe(seconds)
+        answered, took = _measured(method, route, status)
+        answered.inc()
+        took.observe(seconds)
         if route in ("/livez", "/readyz", "/metrics"):
             return
         caller = cast("Principal | None", scope["state"].get("principal"))

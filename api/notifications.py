@@ -21,13 +21,16 @@ Agent = Annotated[Principal, Depends(Allowed(Permission.TICKETS_VIEW))]
 
 
 class Notification(Shape):
-    """`kind` says what happened; `seq` is the ticket's event that tells of it."""
+    """`kind` says what happened; `seq` is the ticket's event that tells of it.
+
+    What an alert tells is about no ticket: its `number` and `seq` are null, `data` has the rest.
+    """
 
     id: UUID
     kind: str
-    number: int
+    number: int | None
     subject: str | None
-    seq: int
+    seq: int | None
     data: dict[str, object]
     created_at: datetime
     read_at: datetime | None
@@ -53,7 +56,7 @@ async def list_notifications(
     rows, counts = await work.batch(
         (
             "select n.id, n.kind, n.seq, n.data, n.created_at, n.read_at, t.number"
-            " from notifications n join tickets t on t.tenant_id = n.tenant_id"
+            " from notifications n left join tickets t on t.tenant_id = n.tenant_id"
             " and t.id = n.ticket_id where n.tenant_id = %s and n.user_id = %s"
             " and (%s::uuid is null or n.id < %s) and (not %s or n.read_at is null)"
             " order by n.id desc limit %s",
@@ -65,7 +68,7 @@ async def list_notifications(
             (tenant, caller.id),
         ),
     )
-    numbers = {row["number"] for row in rows[:limit]}
+    numbers = {row["number"] for row in rows[:limit] if row["number"] is not None}
     [tickets] = await work.batch(ledger.read_numbers(tenant, numbers))
     # Who lost sight of a ticket keeps what they were told, not its subject.
     scope = caller.require(Permission.TICKETS_VIEW)

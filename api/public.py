@@ -14,17 +14,17 @@ from uuid import UUID
 from cachetools import LRUCache
 from fastapi import APIRouter, Depends, Path, UploadFile
 from fastapi.responses import StreamingResponse
-from pydantic import EmailStr, Field, model_validator
+from pydantic import Field, model_validator
 
 from api.attachments import A_FILE, AttachmentOut, chunks_of, sent
 from api.deps import Allowed, EventKey, From, Served, Tx
 from api.problems import also
 from api.resources import Resources
 from api.routing import Route
-from api.shapes import Request, Shape, examples
+from api.shapes import Email, Request, Shape, examples
 from domain.errors import Invalid, NotFound
 from domain.permissions import Permission, Principal
-from domain.states import ActorKind, Channel
+from domain.states import ActorKind, Category, Channel
 from domain.tickets import Actor, CustomerReplied, Event, NewMessage, Ticket
 from models.base import new_id
 from models.session import Work
@@ -52,7 +52,7 @@ class IdentityIn(Request):
 class SubmitterIn(Request):
     """Who asks: an address, or another way they are known."""
 
-    email: EmailStr | None = None
+    email: Email | None = None
     identity: IdentityIn | None = None
     name: Name | None = None
 
@@ -119,7 +119,7 @@ class FormSubmission(Submission):
         }
     )
 
-    email: EmailStr
+    email: Email
     name: Name | None = None
     website: str = Field(
         default="", description="Leave empty. Hidden on the page: only programs fill it in."
@@ -302,7 +302,7 @@ async def read_ticket(opened: Opened, work: LinkTx, served: Served) -> PublicTic
         number=ticket.number,
         subject=ticket.subject,
         status=seen.status,
-        over=ticket.category.is_over,
+        over=ticket.category is Category.CLOSED,  # what was merged goes on elsewhere
         created_at=ticket.created_at,
         updated_at=seen.messages[-1]["created_at"] if seen.messages else ticket.created_at,
         fields=seen.fields,

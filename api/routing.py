@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache, wraps
@@ -16,9 +17,10 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, serialize_response
+from fastapi.routing import APIRoute, request_response, serialize_response
 from pydantic import BaseModel, SecretStr
 from starlette.datastructures import UploadFile
+from starlette.types import Message, Receive, Scope, Send
 
 from api.deps import (
     IDEMPOTENCY_HEADER,
@@ -32,11 +34,13 @@ from api.deps import (
     sender,
 )
 from api.document import operation_id
+from api.plans import Plan, Unplanned
 from api.problems import documented
 from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.permissions import Permission, Principal
 from models.session import Work
 from services.idempotency import Answer, AnsweredBefore, Attempt
+from services.sealing import Seal, Unsealable
 
 Endpoint = Callable[..., Awaitable[object]]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -63,13 +67,13 @@ class AlreadyShown(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "This was done under the same Idempotency-Key, and its secret was shown then. It is"
-            " kept nowhere; make a new one with a new key."
+            "This was done under the same Idempotency-Key, and its secret was shown then. It"
+            " cannot be read any more; make a new one with a new key."
         )
 
 
 def shown_once(endpoint: Shown) -> Shown:
-    """Marks an endpoint whose answer holds a secret: a repetition is recognised, not answered."""
+    """Marks an endpoint whose answer holds a secret: it is kept for repetitions under seal."""
     _SHOWN_ONCE.add(endpoint)
     return endpoint
 
@@ -123,6 +127,10 @@ class Route(APIRoute):
             }  # fmt: skip
         options["generate_unique_id_function"] = operation_id
         super().__init__(path, endpoint, **options)
+        self._plan = Plan.made(self.dependant, self._answered)
+        if self._plan is not None:
+            self._otherwise = request_response(self._by_fastapi)
+            self.app = self._serve
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -135,34 +143,54 @@ class Route(APIRoute):
         return not self._known
 
     def get_route_handler(self) -> Handler:
-        inner = super().get_route_handler()
+        self._unplanned = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            _request.set(request)
-            caller = await _recognised(request) if self._known else None
-            if caller is not None:
-                standing = await limits(request).caller(caller)
-            else:
-                standing = await limits(request).public(address(request), self.path_format)
-            request.state.standing = standing
-            if standing is not None:
-                standing.check()
-            if caller is not None:
-                for permission in self._gates:
-                    caller.require(permission)
-            self._refuse_unknown(request)
-            await _refuse_unstorable(request)
-            response = await inner(request)
-            nearest = request.state.standing
-            if nearest is not None:
-                response.headers.update(nearest.headers)
-            return response
+            await self._pass(request)
+            return await self._by_fastapi(request)
 
         return handler
 
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An endpoint that has a plan, without FastAPI but for what the plan cannot answer."""
+        assert self._plan is not None
+        request = Request(scope, receive, send)
+        await self._pass(request)
+        try:
+            response = await self._plan(request)
+        except Unplanned:
+            body = await request.body()
+
+            async def again() -> Message:
+                return {"type": "http.request", "body": body, "more_body": False}
+
+            await self._otherwise(scope, again, send)
+            return
+        await _with_standing(request, response)(scope, receive, send)
+
+    async def _by_fastapi(self, request: Request) -> Response:
+        return _with_standing(request, await self._unplanned(request))
+
+    async def _pass(self, request: Request) -> None:
+        """The gates."""
+        _request.set(request)
+        caller = await _recognised(request) if self._known else None
+        if caller is not None:
+            standing = await limits(request).caller(caller)
+        else:
+            standing = await limits(request).public(address(request), self.path_format)
+        request.state.standing = standing
+        if standing is not None:
+            standing.check()
+        if caller is not None:
+            for permission in self._gates:
+                caller.require(permission)
+        self._refuse_unknown(request)
+        await _refuse_unstorable(request)
+
     def _refuse_unknown(self, request: Request) -> None:
         """A misspelt filter would show everything, and look like an answer."""
-        if self._queries is None or not request.url.query:
+        if self._queries is None or not request.scope["query_string"]:
             return
         unknown = sorted(set(request.query_params) - self._queries)
         if unknown:
@@ -187,32 +215,36 @@ class Route(APIRoute):
             try:
                 if any(isinstance(value, UploadFile) for value in values.values()):
                     await work.flush()  # it would be stored before the database is asked
-                response = await self._answered(await endpoint(*args, **values), values)
+                shaped = next((v for v in values.values() if isinstance(v, Response)), None)
+                response = await self._answered(await endpoint(*args, **values), shaped)
                 body = getattr(response, "body", None)
                 if not isinstance(body, bytes):
                     return response  # a stream: nothing to keep
                 headers = {n: response.headers[n] for n in _KEPT if n in response.headers}
-                answer = Answer(
-                    response.status_code, b"" if secret else body, {} if secret else headers
-                )
+                kept = _sealed_answer(request, attempt, body) if secret else body
+                answer = Answer(response.status_code, kept, headers)
                 if work.guarded:
                     await work.flush()  # the endpoint has asked the database nothing
                 attempt.keep(work, answer, now=datetime.now(UTC))
             except AnsweredBefore as earlier:
                 await work.restart(unguarded=True)
-                return _replayed(earlier.answer, secret=secret)
+                answer = earlier.answer
+                if secret:
+                    answer = replace(answer, body=_opened_answer(request, attempt, answer.body))
+                return _replayed(answer)
             return response
 
         return once
 
-    async def _answered(self, raw: object, values: dict[str, object]) -> Response:
+    async def _answered(self, raw: object, shaped: Response | None) -> Response:
         """What FastAPI would make of an endpoint's result, made while the transaction is open."""
         if isinstance(raw, Response):
             return raw
-        shaped = next((v for v in values.values() if isinstance(v, Response)), None)
         status = (shaped.status_code if shaped else None) or self.status_code or 200
         body = b""
-        if status not in (204, 304):
+        if isinstance(raw, BaseModel) and type(raw) is self.response_model:
+            body = raw.model_dump_json(by_alias=True).encode()  # it was validated when it was made
+        elif status not in (204, 304):
             content = await serialize_response(
                 field=self.response_field,
                 response_content=raw,
@@ -229,6 +261,13 @@ class Route(APIRoute):
                 {k: v for k, v in shaped.headers.items() if k != "content-length"}
             )
         return response
+
+
+def _with_standing(request: Request, response: Response) -> Response:
+    nearest = request.state.standing
+    if nearest is not None:
+        response.headers.update(nearest.headers)
+    return response
 
 
 async def _recognised(request: Request) -> Principal:
@@ -290,9 +329,26 @@ def _queries(dependant: Dependant) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def _replayed(answer: Answer, *, secret: bool) -> Response:
-    if secret:
-        raise AlreadyShown
+def _seal(request: Request, attempt: Attempt) -> tuple[Seal, str]:
+    """The server's, and what an answer to this attempt alone is opened as."""
+    secret = resources(request).settings.secret_key.get_secret_value()
+    return Seal(secret), f"answer\0{attempt.caller}\0{attempt.key}"
+
+
+def _sealed_answer(request: Request, attempt: Attempt, body: bytes) -> bytes:
+    seal, place = _seal(request, attempt)
+    return seal.sealed(body.decode(), place=place)
+
+
+def _opened_answer(request: Request, attempt: Attempt, body: bytes) -> bytes:
+    seal, place = _seal(request, attempt)
+    try:
+        return seal.opened(body, place=place).encode()
+    except Unsealable:  # the server's own key is another by now
+        raise AlreadyShown from None
+
+
+def _replayed(answer: Answer) -> Response:
     return Response(
         answer.body,
         status_code=answer.status,
@@ -303,7 +359,7 @@ def _replayed(answer: Answer, *, secret: bool) -> Response:
 
 async def _fingerprint(request: Request, values: dict[str, object]) -> bytes:
     """What the request asks, whatever its spelling: the address and the validated values."""
-    digest = hashlib.sha256(f"{request.method} {request.url.path}".encode())
+    digest = hashlib.sha256(f"{request.method} {request.scope['path']}".encode())
     for name in sorted(values):
         value = values[name]
         said = await _said(value)

@@ -16,7 +16,7 @@ from api.versions import put_tag
 from domain.calendars import Calendar, Reason
 from domain.calendars import preview as days_ahead
 from domain.permissions import Permission, Principal
-from domain.sla import Metric, OwnClock, Policy, Reopening, Step, Target
+from domain.sla import Longest, Metric, OwnClock, Policy, Reopening, Step, Target
 from domain.sla.conditions import Bounded
 from domain.states import Category, Priority
 from services import configuration
@@ -102,6 +102,7 @@ Targets = dict[Metric, dict[Priority, Target]]
 PauseIn = dict[Metric, frozenset[Category]]
 Steps = Annotated[list[Step], Field(max_length=configuration.MOST_STEPS)]
 PauseWhen = dict[Metric, Bounded]
+MaxPause = dict[Metric, Longest]
 OwnClocks = Annotated[list[OwnClock], Field(max_length=20)]
 
 
@@ -150,6 +151,7 @@ class PolicyIn(Request):
                 "custom:parts": {"normal": "P3D"},
             },
             "pause_when": {"resolution": {"field": "tags", "op": "has", "value": "vendor"}},
+            "max_pause": {"resolution": "P14D"},
             "clocks": [
                 {
                     "metric": "custom:parts",
@@ -181,6 +183,11 @@ class PolicyIn(Request):
     steps: Steps = Field(default_factory=list)
     conditions: Bounded | None = None
     pause_when: PauseWhen = Field(default_factory=dict)
+    max_pause: MaxPause = Field(
+        default_factory=dict,
+        description="How long the pauses of one cycle may be altogether, on the wall clock. After"
+        " that it runs on though the ticket still waits.",
+    )
     clocks: OwnClocks = Field(default_factory=list)
     reopening: dict[Metric, Reopening] = Field(default_factory=dict)
     merge_inherits_start: bool = Field(
@@ -207,6 +214,7 @@ class PolicyPatch(Request):
     steps: Steps | None = None
     conditions: Bounded | None = Field(default=None, description="Null: every ticket.")
     pause_when: PauseWhen | None = None
+    max_pause: MaxPause | None = None
     clocks: OwnClocks | None = None
     reopening: dict[Metric, Reopening] | None = None
     merge_inherits_start: bool | None = None

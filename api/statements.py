@@ -1,5 +1,6 @@
 """Signed monthly statements for customers and organizations, as JSON and as PDF."""
 
+import asyncio
 import json
 import re
 from datetime import date, datetime
@@ -36,7 +37,7 @@ class StatementIn(Request):
 
     kind: Literal["organization", "customer"]
     subject_id: UUID
-    month: str = Field(description="One that is over, as 2026-04, in UTC.")
+    month: str = Field(description="One that is over, as 2026-04, in the tenant's zone or in UTC.")
 
     @field_validator("month")
     @classmethod
@@ -149,7 +150,7 @@ async def get_statement_pdf(statement_id: UUID, caller: Overseer, work: Tx) -> R
     row = await statements.statement(work, statement_id)
     name = f"statement-{row['month'].isoformat()[:7]}-{row['position']}.pdf"
     return Response(
-        statements.as_pdf(row),
+        await asyncio.to_thread(statements.as_pdf, row),  # fonts are read, which takes a moment
         media_type="application/pdf",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',

@@ -106,7 +106,7 @@ async def create_token(body: TokenRequest, caller: Owner, work: Tx, origin: From
 
 @router.delete("/{token_id}", status_code=204, summary="Revoke a token")
 async def revoke_token(token_id: UUID, caller: Owner, work: Tx, origin: From) -> None:
-    """It stops working within five seconds."""
+    """It stops working at once; in other processes of the API within five seconds."""
     now = clock()
     await tokens.revoke_token(work, token_id, caller=caller, now=now)
     await audit.record(

@@ -84,8 +84,8 @@ class WebhookDelivery(Shape):
     """One call. `unknown`: it broke off, and may have arrived; it is not made again by itself."""
 
     id: UUID
-    ticket_id: UUID
-    number: int
+    ticket_id: UUID | None = Field(description="Null where it is about no ticket.")
+    number: int | None
     type: str
     state: State
     attempts: int
@@ -184,6 +184,19 @@ async def rotate_secret(
     row = await webhooks.rotate(work, webhook_id, now=clock())
     await record(work, caller, origin, "webhook.secret_changed", "webhook", webhook_id, {})
     return _secret(served, row, work.tenant_id)
+
+
+@router.post("/{webhook_id}/test", status_code=202, summary="Send an example")
+async def try_webhook(
+    webhook_id: UUID, caller: Admin, work: Tx, origin: From
+) -> WebhookDeliveryDetail:
+    """A `webhook.test`, signed, tried again and logged as everything that is told."""
+    row = await webhooks.test(work, webhook_id, now=clock())
+    await record(
+        work, caller, origin, "webhook.tested", "webhook", webhook_id,
+        {"delivery": str(row["id"])},
+    )  # fmt: skip
+    return _detail(row)
 
 
 @router.get("/{webhook_id}/deliveries", summary="What became of its calls")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from bench import acting, creating, engine, listing, memory, relaying, simulating, timing
+from bench import acting, creating, engine, listing, memory, relaying, retiming, simulating, timing
 from bench.figures import Figure
 from bench.place import Place, place
 
@@ -22,6 +22,7 @@ BENCHES: dict[str, Bench] = {
     "timer": timing.run,
     "memory": memory.run,
     "simulate": simulating.run,
+    "retime": retiming.run,
 }
 # Those that need no server.
 ALONE: dict[str, Callable[[], list[Figure]]] = {"engine": engine.run}

@@ -37,13 +37,15 @@ async def run(place: Place) -> list[Figure]:
         numbers=numbers,
         status=200,
     )
-    seen = await press(Plan((place.bare(), note, change), CALLERS, rounds=3, seconds=2.0))
-    bare = median(seen["bare"].milliseconds)
+    targets = (place.pooled(), place.bare(), note, change)
+    seen = await press(Plan(targets, CALLERS, rounds=3, seconds=2.0))
+    bare = median(seen["pooled"].milliseconds)
+    unpooled = median(seen["bare"].milliseconds)
     figures = []
     for name in ("note", "change"):
         p50 = median(seen[name].milliseconds)
         rate = median(seen[name].rates)
-        detail = f"p50 {p50:.1f} ms of {bare:.1f} ms; {rate:.0f}/s"
+        detail = f"p50 {p50:.1f} ms of {bare:.1f} ms; {rate:.0f}/s; unpooled {p50 / unpooled:.1f}"
         figures.append(ceiling(f"action.{name}_p50", p50 / bare, 3.0, detail))
     unseen, read = await _read_back(place, numbers[:READERS])
     figures.append(

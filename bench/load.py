@@ -71,6 +71,7 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
+        self._peer = self._transport.get_extra_info("peername")[:2]
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -90,6 +91,9 @@ class _Caller(asyncio.Protocol):
 
     async def ask(self, request: bytes) -> bytes:
         assert self._transport is not None
+        if self._transport.is_closing():  # it waited for its turn longer than the server for it
+            host, port = self._peer
+            await asyncio.get_running_loop().create_connection(lambda: self, host, port)
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer

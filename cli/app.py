@@ -26,7 +26,8 @@ rebuild = typer.Typer(help="What can be made anew from Postgres.", no_args_is_he
 sla = typer.Typer(help="Promises: due times, recounts, what-if, statements.", no_args_is_help=True)
 statement = typer.Typer(help="Signed monthly statements.", no_args_is_help=True)
 sla.add_typer(statement, name="statement")
-triage = typer.Typer(help="What triage reaches on files of your own.", no_args_is_help=True)
+workflow = typer.Typer(help="Workflows that steps of policies may start.", no_args_is_help=True)
+triage = typer.Typer(help="Models: a desk's own, and on files of yours.", no_args_is_help=True)
 for name, group in (
     ("tenant", tenant),
     ("user", user),
@@ -34,6 +35,7 @@ for name, group in (
     ("audit", audit),
     ("rebuild", rebuild),
     ("sla", sla),
+    ("workflow", workflow),
     ("triage", triage),
 ):
     app.add_typer(group, name=name)
@@ -309,6 +311,47 @@ def sla_due(
         due(file)
 
 
+@workflow.command("offer")
+def offer_workflow(
+    name: Annotated[
+        str, typer.Argument(help="What steps call it: small letters, digits, - and _.")
+    ],
+    slug: Slug,
+    queue: Annotated[str, typer.Option(help="The task queue that your worker waits on.")],
+    type: Annotated[
+        str | None, typer.Option(help="The workflow's type, where it is not the name.")
+    ] = None,
+    about: Annotated[str, typer.Option(help="What it does, for whoever writes policies.")] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Let steps of a tenant's policies start a workflow of yours."""
+    from cli import starting
+
+    starting.offer(home, slug=slug, name=name, type=type, queue=queue, about=about, as_json=as_json)
+
+
+@workflow.command("withdraw")
+def withdraw_workflow(
+    name: Annotated[str, typer.Argument(help="As it was offered.")],
+    slug: Slug,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Let no step start it any more."""
+    from cli import starting
+
+    starting.withdraw(home, slug=slug, name=name, as_json=as_json)
+
+
+@workflow.command("list")
+def list_workflows(slug: Slug, home: HomeOption = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Show what steps may start."""
+    from cli import starting
+
+    starting.listed(home, slug=slug, as_json=as_json)
+
+
 @sla.command("verify")
 def verify_sla(
     slug: Annotated[str | None, typer.Option("--tenant", help="Only this one.")] = None,
@@ -331,7 +374,9 @@ def simulate_sla(
     draft: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, help='JSON: {"policy": {"id", …}, "calendar": …}.'
+            exists=True,
+            dir_okay=False,
+            help='JSON: {"policies", "new_policies", "calendars"}, or {"staffing"}, each a list.',
         ),
     ] = None,
     months: Annotated[int, typer.Option(min=1, max=36, help="The last so many.")] = 3,
@@ -339,10 +384,25 @@ def simulate_sla(
     home: HomeOption = DEFAULT_HOME,
     as_json: Json = False,
 ) -> None:
-    """Try a draft of a policy or calendar on the past. Nobody is told, no ticket changes."""
+    """Try drafts of policies and calendars, or another staffing, on the past. Nobody is told, no
+    ticket changes."""
     from cli.sla import simulate
 
     simulate(home, slug, draft=draft, months=months, zone=zone, as_json=as_json)
+
+
+@sla.command("oncall")
+def on_call(
+    slug: Slug,
+    team: Annotated[str, typer.Argument(help="Its name or id.")],
+    weeks: Annotated[int, typer.Option(min=1, max=26, help="How far ahead.")] = 4,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Who of a team is on call now, and in the weeks ahead."""
+    from cli.sla import on_call
+
+    on_call(home, slug, team, weeks=weeks, as_json=as_json)
 
 
 @statement.command("verify")
@@ -372,6 +432,46 @@ def make_statement(
     from cli.sla import make_statement
 
     make_statement(home, slug, kind=kind, subject=subject, month=month, out=out)
+
+
+Wait = Annotated[float, typer.Option(min=0, help="For the worker, in seconds.")]
+
+
+@triage.command("models")
+def triage_models(slug: Slug, home: HomeOption = DEFAULT_HOME, as_json: Json = False) -> None:
+    """What models a desk has taught itself, and how they did."""
+    from cli.teaching import models
+
+    models(home, slug, as_json=as_json)
+
+
+@triage.command("train")
+def train_triage(
+    slug: Slug,
+    field: Annotated[str, typer.Option(help="topic, priority, sentiment, team, spam, language.")],
+    wait: Wait = 1800.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Teach a model from what people of a desk decided. Exit code 1 where it is refused."""
+    from cli.teaching import train
+
+    train(home, slug, field, wait=wait, as_json=as_json)
+
+
+@triage.command("backtest")
+def backtest_triage(
+    slug: Slug,
+    model: Annotated[str, typer.Option(help="As topic-4; topic alone is the one that ships.")],
+    tickets: Annotated[int, typer.Option(min=1, max=20_000, help="The newest so many.")] = 5_000,
+    wait: Wait = 1800.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Ask a model about past tickets, beside what people decided. Nothing changes on any ticket."""
+    from cli.teaching import backtest
+
+    backtest(home, slug, model, tickets=tickets, wait=wait, as_json=as_json)
 
 
 @triage.command("evaluate")

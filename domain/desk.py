@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 from uuid import UUID
 
@@ -20,8 +20,10 @@ from pydantic import (
 
 from domain.calendars import Calendar
 from domain.errors import Invalid
+from domain.rotas import Override, Rota, on_call_at
 from domain.sla import Policy, Subject, Terms
 from domain.staffing import DEFAULT_RULES, Absence, LoadWeights, RoutingRules, Strategy
+from domain.statements import StatementPlan
 from domain.states import Category, Scope
 
 
@@ -42,9 +44,17 @@ class DeskSettings(BaseModel):
     assign_on_resolve: bool = Field(
         default=True, description="Who resolves an unassigned ticket becomes its assignee."
     )
+    thanks_keep_resolved: bool = Field(
+        default=False,
+        description="Whether a resolved ticket stays so when the customer says nothing but thanks.",
+    )
     triage: bool = True
     agent_scope: Scope = Field(
         default=Scope.TEAM, description="Which tickets agents reach: their own, their teams', all."
+    )
+    monthly_statements: StatementPlan | None = Field(
+        default=None,
+        description="Statements of every organization, made by themselves; null: none are.",
     )
     default_team_id: UUID | None = None
     topic_teams: dict[str, UUID] = Field(
@@ -87,8 +97,10 @@ class Team:
     members: tuple[UUID, ...] = ()  # ascending, active ones only
     leads: frozenset[UUID] = frozenset()
     active: bool = True
-    on_call: tuple[UUID, ...] = ()  # whom to wake outside the hours, now
+    on_call: tuple[UUID, ...] = ()  # named by hand: on call until somebody else is
     rules: RoutingRules = DEFAULT_RULES
+    rota: Rota | None = None
+    overrides: tuple[Override, ...] = ()  # of the rota, as they were made
 
 
 FieldKind = Literal[
@@ -202,6 +214,20 @@ class Desk:
                 a.id for a in self.agents.values() if a.active and a.role in ("supervisor", "admin")
             )
         )
+
+    def on_call(self, team: Team, at: datetime) -> tuple[UUID, ...]:
+        """Whom to wake for a team: those named by hand, else whose turn it is by its rota."""
+        if team.on_call or team.rota is None:
+            return team.on_call
+        duty = on_call_at(team.rota, at, team.overrides, fit=partial(self.is_fit, team))
+        return () if duty is None else (duty.user_id,)
+
+    def is_fit(self, team: Team, user_id: UUID, at: datetime) -> bool:
+        """Whether somebody can be on call for a team: a member who is not absent."""
+        agent = self.agents.get(user_id)
+        if agent is None or not agent.active or user_id not in team.members:
+            return False
+        return agent.absence is None or not agent.absence.covers(at)
 
     def calendar(self, calendar_id: UUID | None) -> Calendar | None:
         """A calendar as it is now; None where there is none, or it is not at hand."""

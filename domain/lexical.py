@@ -25,9 +25,9 @@ MOST_KEPT: Final = 60
 CAP: Final = 1_000
 """From this many documents on, a word says too little to be followed alone."""
 
-_BUDGET: Final = 10_000  # places in documents that one search may look at
-_MOST_PROBES: Final = 60
-_FEW: Final = 200  # documents from which a word needs no inflections to lead somewhere
+_BUDGET: Final = 6_000  # places in documents that one search may look at
+_MOST_PROBES: Final = 50
+FEW: Final = 200  # documents from which a word needs no inflections to lead somewhere
 _WEIGHTIEST: Final = 12  # words of a query that a perfect answer has to share
 _LONGEST_WORD: Final = 40
 _AFFIX: Final = 4
@@ -135,7 +135,15 @@ class Asked:
     @property
     def whole_keys(self) -> list[int]:
         """Those of the words as they are written."""
-        return [self.keys[forms_of(word, asked=True).whole] for word in self.words]
+        return [self._whole(word) for word in self.words]
+
+    @property
+    def small_keys(self) -> list[int]:
+        """Those of words that every text has: counting them takes longest and says least."""
+        return [self._whole(word) for word in self.words if word in _small()]
+
+    def _whole(self, word: str) -> int:
+        return self.keys[forms_of(word, asked=True).whole]
 
     def coarse_keys(self, found: Mapping[int, int]) -> list[int]:
         """Those that are worth counting once it is known how many documents have the words.
@@ -146,7 +154,7 @@ class Asked:
         for word in self.words:
             whole, coarse = forms_of(word, asked=True)
             documents = found.get(self.keys[whole], 0)
-            if documents < _FEW:
+            if documents < FEW and word not in _small():
                 keys |= {self.keys[form] for form in (coarse[:1] if documents else coarse)}
         return sorted(keys)
 

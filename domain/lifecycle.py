@@ -4,11 +4,12 @@ Nothing here may hold a subject, a name, an address or a message: histories are 
 and outlive what they speak of.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.tickets.state import Ticket
 
@@ -37,29 +38,46 @@ def ticket_workflow_id(slug: str, number: int) -> str:
     return f"ticket/{slug}/{number}"
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return not value
+
+
 class Attributes(_Frozen):
     """What operators can search tickets by. None for a value takes it away."""
 
     tenant: str
     number: int
     status: str
-    priority: str
+    priority: str | None
     team: str | None
     deadline: datetime | None
 
 
 class Shown(_Frozen):
-    """What the last run had told Temporal, so that the next does not say it again."""
+    """What the last run had told Temporal. Runs that begin now ask Temporal itself for it."""
 
     attributes: Attributes | None = None
 
 
 class TicketInput(_Frozen):
-    """A ticket's workflow: which ticket, and how far its events have been seen."""
+    """A ticket's workflow: which ticket, and how far its events have been seen.
+
+    What goes into histories is written as short as it can be said, here and below: a value that is
+    what it would be anyway is left out. Thousands of idle tickets keep theirs for months.
+    """
 
     ticket: TicketRef
-    cursor: int = 0
-    shown: Shown = Shown()
+    cursor: int = Field(default=0, exclude_if=_is_empty)
+    shown: Shown = Field(default=Shown(), exclude_if=lambda shown: shown.attributes is None)
+    # Of the request that made it, for logs.
+    trace: dict[str, str] = Field(default={}, exclude_if=_is_empty)
+
+
+CREATED = "ticket_created"
 
 
 class Change(_Frozen):
@@ -67,8 +85,9 @@ class Change(_Frozen):
 
     kind: str
     seq: int
-    actor: UUID | None = None
-    trace: dict[str, str] = {}  # ids of the request behind it, for logs
+    actor: UUID | None = Field(default=None, exclude_if=_is_none)
+    # Ids of the request behind it, for logs.
+    trace: dict[str, str] = Field(default={}, exclude_if=_is_empty)
 
 
 class Advance(_Frozen):
@@ -82,7 +101,7 @@ class Advance(_Frozen):
 class Effect(_Frozen):
     """Something committed that has to reach the world outside."""
 
-    kind: Literal["mail", "webhook", "push", "triage"]
+    kind: Literal["mail", "webhook", "push", "triage", "workflow"]
     id: str
 
 
@@ -90,26 +109,74 @@ class TicketState(_Frozen):
     """A ticket as the workflow needs it, after time was brought up to `Advance.now`."""
 
     seq: int
-    over: bool
+    over: bool = Field(default=False, exclude_if=_is_empty)
     status: str
-    priority: str | None
-    deadline: datetime | None
+    priority: str | None = Field(default=None, exclude_if=_is_none)
+    team: UUID | None = Field(default=None, exclude_if=_is_none)
+    deadline: datetime | None = Field(default=None, exclude_if=_is_none)
     waits_for: str
-    effects: tuple[Effect, ...] = ()
-    attributes: Attributes | None = None  # None where they may not be set
+    effects: tuple[Effect, ...] = Field(default=(), exclude_if=_is_empty)
+    shows: bool = Field(default=False, exclude_if=_is_empty)  # search attributes may be set
+    # As older runs were told: all of them, said twice.
+    attributes: Attributes | None = Field(default=None, exclude_if=_is_none)
+
+    def attributes_of(self, ref: TicketRef) -> Attributes | None:
+        """What operators may search this ticket by; None where attributes may not be set."""
+        if self.attributes is not None or not self.shows:
+            return self.attributes
+        return Attributes(
+            tenant=ref.slug,
+            number=ref.number,
+            status=self.status,
+            priority=self.priority,
+            team=str(self.team) if self.team else None,
+            deadline=_to_the_second(self.deadline),
+        )
+
+
+class StartInput(_Frozen):
+    """What a workflow that a step has started is given: ids only. It asks for the rest."""
+
+    ticket: TicketRef
+    ticket_id: UUID
+    delivery_id: UUID  # the same for every attempt: keys of what it does are made of it
+    seq: int  # of the step in the ticket's timeline
 
 
 class EffectInput(_Frozen):
     ticket: TicketRef
     effect: Effect
-    run_id: str
-    trace: dict[str, str] = {}
+    run_id: str = Field(default="", exclude_if=_is_empty)  # else that of whoever asks
+    trace: dict[str, str] = Field(default={}, exclude_if=_is_empty)
 
 
 class EffectResult(_Frozen):
-    """What became of an effect; `state` is a delivery's, or what triage did."""
+    """What became of an effect; `state` is a delivery's, or what triage did.
+
+    `ticket` is how that left the ticket: who is told need not look for it.
+    """
 
     state: str
+    ticket: TicketState | None = Field(default=None, exclude_if=_is_none)
+
+
+def state_of(ticket: Ticket, effects: Iterable[Effect], *, shows: bool) -> TicketState:
+    """What a ticket's workflow has to know of it."""
+    return TicketState(
+        seq=ticket.seq,
+        over=ticket.category.is_over,
+        status=ticket.category.value,
+        priority=ticket.priority,
+        team=ticket.team_id,
+        deadline=ticket.deadline_at,
+        waits_for=waits_for(ticket),
+        effects=tuple(effects),
+        shows=shows,
+    )
+
+
+def _to_the_second(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(microsecond=0)
 
 
 def waits_for(ticket: Ticket) -> str:
@@ -135,9 +202,9 @@ def attributes_of(slug: str, ticket: Ticket) -> Attributes:
         tenant=slug,
         number=ticket.number,
         status=ticket.category.value,
-        priority=(ticket.priority or "none"),
+        priority=ticket.priority,
         team=str(ticket.team_id) if ticket.team_id else None,
-        deadline=ticket.deadline_at,
+        deadline=_to_the_second(ticket.deadline_at),
     )
 
 
@@ -163,6 +230,18 @@ class LinkRef(_Frozen):
     @property
     def workflow_id(self) -> str:
         return f"link/{self.slug}/{self.link_id}"
+
+
+class DeliveryRef(_Frozen):
+    """An outgoing call that is about no ticket."""
+
+    tenant_id: UUID
+    slug: str
+    delivery_id: UUID
+
+    @property
+    def workflow_id(self) -> str:
+        return f"delivery/{self.slug}/{self.delivery_id}"
 
 
 class TrainingRef(_Frozen):

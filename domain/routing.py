@@ -11,6 +11,7 @@ from domain.desk import Agent, Desk, Team
 from domain.sla import Subject
 from domain.staffing import Absence
 from domain.states import Category
+from domain.triage import Spam
 
 if TYPE_CHECKING:
     from domain.tickets.state import Ticket
@@ -235,6 +236,8 @@ def why_held(ticket: "Ticket", *, now: datetime) -> str | None:
         return "it is snoozed"
     if "assignee_id" in ticket.decided:
         return "somebody decided that nobody has it"
+    if ticket.spam == Spam.SPAM:
+        return "it is spam"
     if ticket.triage == "pending" and now < ticket.created_at + TRIAGE_PATIENCE:
         return "triage comes first"
     return None

@@ -7,13 +7,71 @@ a signature over that hash: whoever changes a figure, or takes a statement out o
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from domain.calendars import known_zones
 
 FIRST = "0" * 64  # what the first statement of a chain follows
 SIGNATURE = "HMAC-SHA256"
 _SEALS = ("hash", "signature")
 _PURPOSE = b"holdfast sla statement 1"
+
+
+# After a month's end, for what a timer that came late still has to say about it.
+PATIENCE = timedelta(hours=1)
+MOST_MONTHS = 36
+
+
+def _zone(name: str) -> str:
+    if name not in known_zones():
+        raise ValueError("is not an IANA time zone such as Europe/Berlin")
+    return name
+
+
+class StatementPlan(BaseModel):
+    """Statements of every organization that are made by themselves, month by month."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    zone: Annotated[str, AfterValidator(_zone)] = Field(description="Whose midnight ends a month.")
+    first_month: str = Field(
+        pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$",
+        description="The first month that is stated, as 2026-05.",
+    )
+
+    @property
+    def first(self) -> date:
+        return date.fromisoformat(f"{self.first_month}-01")
+
+
+def month_after(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def span_of(month: date, zone: str) -> tuple[datetime, datetime]:
+    """From the month's first midnight (included) to the next month's (excluded), in UTC."""
+    local = ZoneInfo(zone)
+    after = month_after(month)
+    since = datetime(month.year, month.month, 1, tzinfo=local)
+    until = datetime(after.year, after.month, 1, tzinfo=local)
+    return since.astimezone(UTC), until.astimezone(UTC)
+
+
+def months_due(plan: StatementPlan, made: Collection[date], *, now: datetime) -> list[date]:
+    """The months that are over and were not stated yet, in their order."""
+    found: list[date] = []
+    month = plan.first
+    while span_of(month, plan.zone)[1] + PATIENCE <= now:
+        if month not in made:
+            found.append(month)
+        month = month_after(month)
+    return found[-MOST_MONTHS:]
 
 
 def signing_key(secret: str, tenant: str) -> bytes:

@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, pool, text
 
 import models.accounts
+import models.assistance
 import models.customers
 import models.delivery
 import models.knowledge

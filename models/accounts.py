@@ -118,6 +118,46 @@ class TeamMember(Base):
     on_call: Mapped[bool] = mapped_column(server_default="false")
 
 
+class Rota(Base):
+    """Who of a team is on call when: layers of people who take turns, see domain/rotas.py."""
+
+    __tablename__ = "rotas"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "team_id"], ["teams.tenant_id", "teams.id"], ondelete="CASCADE"
+        ),
+    )
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    team_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    body: Mapped[Json]
+    updated_by: Mapped[uuid.UUID | None]
+    updated_at: Mapped[datetime]
+
+
+class RotaOverride(Owned, Base):
+    """Somebody who is on call for a while, whoever's turn it is."""
+
+    __tablename__ = "rota_overrides"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "team_id"], ["rotas.tenant_id", "rotas.team_id"], ondelete="CASCADE"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+        ),
+        CheckConstraint("since < until", name="ends"),
+        Index("ix_rota_overrides_team", "tenant_id", "team_id", "until"),
+    )
+
+    team_id: Mapped[uuid.UUID]
+    user_id: Mapped[uuid.UUID]
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    created_by: Mapped[uuid.UUID | None]
+    created_at: Mapped[datetime]
+
+
 class RoutingTurn(Base):
     """When routing gave an agent something last: by the order of giving, which no clock disturbs.
 

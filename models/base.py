@@ -39,4 +39,4 @@ class Owned:
 
 def new_id() -> uuid.UUID:
     """A UUIDv7: unique, and ordered by the time it was made."""
-    return uuid.UUID(int=uuid_utils.uuid7().int)
+    return uuid.UUID(bytes=uuid_utils.uuid7().bytes)

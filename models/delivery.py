@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -30,9 +31,10 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_due", "destination", "available_at", "id"),
-        # `routing` is told teams instead of tickets: whose queue may move.
+        # `routing` is told teams instead of tickets: whose queue may move. `alerts` is told
+        # tenants: whose promises are to be looked at.
         CheckConstraint(
-            "destination in ('workflows', 'index', 'live', 'routing')", name="destination"
+            "destination in ('workflows', 'index', 'live', 'routing', 'alerts')", name="destination"
         ),
     )
 
@@ -52,7 +54,7 @@ class Outbox(Base):
 
 
 class Delivery(Owned, Base):
-    """One outgoing mail, webhook or push, with a state a person can read."""
+    """One outgoing mail, webhook, push or start of a workflow, with a state a person can read."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -78,14 +80,23 @@ class Delivery(Owned, Base):
             ["webhooks.tenant_id", "webhooks.id"],
             ondelete="SET NULL (webhook_id)",
         ),
-        CheckConstraint("kind in ('mail', 'webhook', 'push')", name="kind"),
+        Index(
+            "ix_deliveries_workflow",
+            "tenant_id",
+            "recipient",
+            "id",
+            postgresql_where=text("kind = 'workflow'"),
+        ),
+        CheckConstraint("kind in ('mail', 'webhook', 'push', 'workflow')", name="kind"),
+        # An alert's call, or one that only tries an endpoint, is about no ticket.
+        CheckConstraint("ticket_id is not null or kind = 'webhook'", name="of_a_ticket"),
         CheckConstraint(
             "state in ('queued', 'sending', 'sent', 'failed', 'bounced', 'unknown', 'cancelled')",
             name="state",
         ),
     )
 
-    ticket_id: Mapped[uuid.UUID]
+    ticket_id: Mapped[uuid.UUID | None]
     message_id: Mapped[uuid.UUID | None]
     kind: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
@@ -118,6 +129,21 @@ class Webhook(Owned, Base):
     rotated_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class StepWorkflow(Base):
+    """A workflow that steps of this tenant may start, as an operator has named it."""
+
+    __tablename__ = "step_workflows"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    type: Mapped[str] = mapped_column(Text)
+    queue: Mapped[str] = mapped_column(Text)
+    about: Mapped[str] = mapped_column(Text, server_default="")
+    created_at: Mapped[datetime]
 
 
 class BulkJob(Owned, Base):

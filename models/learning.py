@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Json, Owned
 
-_FIELD = "field in ('topic', 'priority', 'sentiment', 'team')"
+_FIELD = "field in ('topic', 'priority', 'sentiment', 'team', 'spam', 'language')"
 
 
 class TriageField(Base):

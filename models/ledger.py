@@ -10,6 +10,7 @@ from operator import itemgetter
 
 from psycopg.types.json import Jsonb
 
+from domain.scoring import MOST_BEFORE
 from domain.sla import Clock
 from domain.states import ActorKind, Category, Channel, Priority, TicketType
 from domain.tickets import Entry, MessageMove, Notice, RelationChange, StoredMessage, Ticket
@@ -86,20 +87,11 @@ def clocks_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
     )
 
 
-def watchers_of(tenant_id: uuid.UUID, numbers: Iterable[int]) -> Statement:
-    return (
-        "select w.ticket_id, w.user_id from watchers w join tickets t"
-        " on t.tenant_id = w.tenant_id and t.id = w.ticket_id"
-        " where t.tenant_id = %s and t.number = any(%s)",
-        (tenant_id, list(numbers)),
-    )
-
-
-def surroundings(tenant_id: uuid.UUID, numbers: Iterable[int], keys: Iterable[str]) -> Statement:
+def surroundings(tenant_id: uuid.UUID, numbers: list[int], keys: Iterable[str]) -> Statement:
     """One row with what events are decided by beside their tickets.
 
     `applied` are those of the keys that events have already; `mails` says by ticket id where a
-    public reply goes: to the requester's oldest address.
+    public reply goes: to the requester's oldest address; `watchers` who watches it.
     """
     return (
         "select n.config_version,"
@@ -108,9 +100,13 @@ def surroundings(tenant_id: uuid.UUID, numbers: Iterable[int], keys: Iterable[st
         " (select jsonb_object_agg(t.id, (select i.value from customer_identities i"
         "   where i.tenant_id = t.tenant_id and i.customer_id = t.requester_id"
         "   and i.kind = 'email' order by i.created_at, i.id limit 1))"
-        "  from tickets t where t.tenant_id = n.id and t.number = any(%s)) as mails"
+        "  from tickets t where t.tenant_id = n.id and t.number = any(%s)) as mails,"
+        " (select jsonb_object_agg(w.ticket_id, w.users) from (select w.ticket_id,"
+        "   jsonb_agg(w.user_id) as users from watchers w join tickets t"
+        "   on t.tenant_id = w.tenant_id and t.id = w.ticket_id"
+        "   where t.tenant_id = n.id and t.number = any(%s) group by w.ticket_id) w) as watchers"
         " from tenants n where n.id = %s",
-        (list(keys), list(numbers), tenant_id),
+        (list(keys), numbers, numbers, tenant_id),
     )
 
 
@@ -122,6 +118,7 @@ def creation(
     tenant_id: uuid.UUID,
     key: str,
     *,
+    recent: datetime,
     customer_id: uuid.UUID | None = None,
     kind: str = "",
     value: str = "",
@@ -130,19 +127,29 @@ def creation(
     """All that a new ticket has to know, in one row, its number taken from the counter.
 
     The customer is named by id or by an identity; `domain` is that of their mail address. `applied`
-    is the ticket that was made under this key before.
+    is the ticket that was made under this key before; `earlier` counts theirs since `recent`, as
+    far as it matters.
     """
     return (
         "select n.config_version, nextval(%s::regclass) as number,"
         " (select e.ticket_id from events e where e.tenant_id = n.id and e.key = %s) as applied,"
         " c.id as customer_id, c.organization_id as customer_organization,"
-        " (select o.id from organizations o where o.tenant_id = n.id"
-        "  and o.domains @> array[%s]::text[] order by o.id limit 1) as organization_id"
+        " d.id as organization_id, case when c.id is null then d.tier else"
+        "  (select o.fields ->> 'tier' from organizations o where o.tenant_id = n.id"
+        "   and o.id = c.organization_id) end as tier,"
+        " (select count(*) from (select from tickets t where t.tenant_id = n.id"
+        "  and t.requester_id = c.id and t.created_at > %s and t.category <> 'merged'"
+        f"  limit {MOST_BEFORE}) theirs) as earlier"
         " from tenants n left join customers c on c.tenant_id = n.id and c.id = coalesce(%s::uuid,"
         "  (select i.customer_id from customer_identities i where i.tenant_id = n.id"
-        "   and i.kind = %s and i.value = %s)) where n.id = %s",
-        (f"numbers.t_{tenant_id.hex}", key, domain, customer_id, kind, value, tenant_id),
-    )
+        "   and i.kind = %s and i.value = %s))"
+        " left join lateral (select o.id, o.fields ->> 'tier' as tier from organizations o"
+        "  where o.tenant_id = n.id and o.domains @> array[%s]::text[] order by o.id limit 1) d"
+        " on true where n.id = %s",
+        (
+            f"numbers.t_{tenant_id.hex}", key, recent, customer_id, kind, value, domain, tenant_id
+        ),
+    )  # fmt: skip
 
 
 # Writes.
@@ -170,13 +177,18 @@ def _joined(statements: tuple[str, ...]) -> str:
     return f"with {parts} {last}"
 
 
-_INSERT_TICKET = (
-    f"insert into tickets (tenant_id, {_COLUMNS}) values ({', '.join(['%s'] * (1 + len(_NAMES)))})"
-)
+@lru_cache(maxsize=200)
+def _insert(table: str, names: tuple[str, ...]) -> str:
+    return f"insert into {table} ({', '.join(names)}) values ({', '.join(['%s'] * len(names))})"
 
 
 def insert_ticket(tenant_id: uuid.UUID, ticket: Ticket) -> Statement:
-    return (_INSERT_TICKET, [tenant_id, *(_bind(n, getattr(ticket, n)) for n in _NAMES)])
+    """Without its empty columns: nearly half of them are, and each costs something to send."""
+    row = {n: v for n in _NAMES if (v := getattr(ticket, n)) is not None}
+    return (
+        _insert("tickets", ("tenant_id", *row)),
+        [tenant_id, *(_bind(n, v) for n, v in row.items())],
+    )
 
 
 def update_ticket(tenant_id: uuid.UUID, before: Ticket, after: Ticket) -> Statement:
@@ -432,7 +444,7 @@ def insert_webhook_call(
     tenant_id: uuid.UUID,
     *,
     id: uuid.UUID,
-    ticket_id: uuid.UUID,
+    ticket_id: uuid.UUID | None,
     webhook_id: uuid.UUID,
     key: str,
     url: str,
@@ -461,6 +473,27 @@ def insert_webhook_call(
             at,
             at,
         ),
+    )
+
+
+def insert_start(
+    tenant_id: uuid.UUID,
+    *,
+    id: uuid.UUID,
+    ticket_id: uuid.UUID,
+    key: str,
+    name: str,
+    payload: Mapping[str, object],
+    state: str,
+    error: str | None,
+    at: datetime,
+) -> Statement:
+    return (
+        "insert into deliveries (tenant_id, id, ticket_id, kind, key, recipient, payload, state,"
+        " error, created_at, updated_at)"
+        " values (%s, %s, %s, 'workflow', %s, %s, %s, %s, %s, %s, %s)"
+        " on conflict (tenant_id, key) do nothing",
+        (tenant_id, id, ticket_id, key, name, Jsonb(dict(payload)), state, error, at, at),
     )
 
 
@@ -584,7 +617,8 @@ def lock_delivery(tenant_id: uuid.UUID, delivery_id: uuid.UUID) -> Statement:
         " w.url, w.active, w.generation, w.rotated_at, t.subject, m.body_text, m.body_html,"
         " (select array_agg(e.key order by e.id) from deliveries e where e.tenant_id = d.tenant_id"
         "  and e.ticket_id = d.ticket_id and e.kind = 'mail' and e.id < d.id) as thread"
-        " from deliveries d join tickets t on t.tenant_id = d.tenant_id and t.id = d.ticket_id"
+        " from deliveries d"
+        " left join tickets t on t.tenant_id = d.tenant_id and t.id = d.ticket_id"
         " left join messages m on m.tenant_id = d.tenant_id and m.id = d.message_id"
         " left join webhooks w on w.tenant_id = d.tenant_id and w.id = d.webhook_id"
         " where d.tenant_id = %s and d.id = %s for update of d",

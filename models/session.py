@@ -4,9 +4,10 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache, partial
+from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -24,6 +25,8 @@ Check = Callable[[list[Row]], None]
 _SET_TENANT = "select set_config('app.tenant', %s, true)"
 _LOCK = "select pg_advisory_xact_lock(%s)"
 _SET_TENANT_AND_LOCK = "select set_config('app.tenant', %s, true), pg_advisory_xact_lock(%s)"
+# Planned once and not for the values of each call: planning takes longer than such a statement.
+_PLAN_ONCE = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 _BEGIN: Statement = ("begin", ())
 _BEGIN_READING: Statement = ("begin read only", ())
 _COMMIT: Statement = ("commit", ())
@@ -45,6 +48,7 @@ class Work:
         self._tenant_id = tenant_id
         self._reading = reading
         self._begun = False
+        self._plans = ""
         self._guard: tuple[int, Statement, Check] | None = None
         self._guarded: tuple[int, Statement, Check] | None = None  # as it was asked
         self._deferred: list[Statement] = []
@@ -62,6 +66,13 @@ class Work:
     def trips(self) -> int:
         """How often it has been to the database."""
         return self._wire.trips - self._trips_before
+
+    def look_up(self) -> None:
+        """What follows looks rows up by their keys, so its statements keep the plan they have.
+
+        To be said before anything is sent; else it is too late, and no harm.
+        """
+        self._plans = _PLAN_ONCE
 
     def wake_relay(self) -> None:
         """Once this is committed, the relay is told that the outbox has something for it."""
@@ -133,13 +144,13 @@ class Work:
             lock, question, check = self._guarded = self._guard
             # Two statements: the question sees what was committed while the lock was waited for.
             ahead += [
-                (_SET_TENANT_AND_LOCK, (str(self._tenant_id), lock))
+                (_SET_TENANT_AND_LOCK + self._plans, (str(self._tenant_id), lock))
                 if first_of_tenant
                 else (_LOCK, (lock,)),
                 question,
             ]
         elif first_of_tenant:
-            ahead.append((_SET_TENANT, (str(self._tenant_id),)))
+            ahead.append((_SET_TENANT + self._plans, (str(self._tenant_id),)))
         queue = [*ahead, *self._deferred, *statements]
         self._begun = True
         self._guard = None
@@ -221,36 +232,15 @@ class Database:
             wait_seconds=5,
         )
 
-    @asynccontextmanager
-    async def transaction(
+    def transaction(
         self, tenant_id: uuid.UUID | None, *, reading: bool = False
-    ) -> AsyncIterator[Work]:
+    ) -> AbstractAsyncContextManager[Work]:
         """A tenant's transaction: committed when the block ends, rolled back when it raises.
 
         With None nothing of any tenant is visible; only the look-up functions answer. One that is
         `reading` may not write, and does not wait for its end.
         """
-        try:
-            try:
-                wire = await self._pool.acquire()
-            except TimeoutError as error:
-                raise psycopg.OperationalError("no connection to spare") from error
-            work = Work(wire, tenant_id, reading=reading)
-            try:
-                yield work
-                await work.finish()
-                if work.wakes_relay:
-                    self._bell.set()
-            except BaseException:
-                with suppress(psycopg.Error):
-                    await work.undo()
-                raise
-            finally:
-                self._pool.release(wire)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if _is_refusal(error):
-                raise
-            raise Unavailable("The database does not answer. Nothing was changed.") from error
+        return _Transaction(self._pool, self._bell, tenant_id, reading=reading)
 
     async def ring(self) -> None:
         """Tells the relay of commits made through this pool, at most fifty times a second.
@@ -279,9 +269,60 @@ class Database:
         self._pool.close()
 
 
-def _is_refusal(error: object) -> bool:
+class _Transaction(AbstractAsyncContextManager[Work]):
+    """What `Database.transaction` gives: a class, because a generator costs more to enter."""
+
+    def __init__(
+        self, pool: Pool, bell: asyncio.Event, tenant_id: uuid.UUID | None, *, reading: bool
+    ) -> None:
+        self._pool = pool
+        self._bell = bell
+        self._tenant_id = tenant_id
+        self._reading = reading
+
+    async def __aenter__(self) -> Work:
+        try:
+            self._wire = await self._pool.acquire()
+        except (TimeoutError, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise Unavailable(_AWAY) from error
+        self._work = Work(self._wire, self._tenant_id, reading=self._reading)
+        return self._work
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                try:
+                    await self._work.finish()
+                    if self._work.wakes_relay:
+                        self._bell.set()
+                    return
+                except BaseException as fault:
+                    await self._undo()
+                    if _is_absence(fault):
+                        raise Unavailable(_AWAY) from fault
+                    raise
+            await self._undo()
+        finally:
+            self._pool.release(self._wire)
+        if _is_absence(error):
+            raise Unavailable(_AWAY) from error
+
+    async def _undo(self) -> None:
+        with suppress(psycopg.Error):
+            await self._work.undo()
+
+
+_AWAY = "The database does not answer. Nothing was changed."
+
+
+def _is_absence(error: object) -> bool:
     """Deadlocks and lock time-outs are the database's answers, not its absence."""
-    return isinstance(
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not isinstance(
         error,
         psycopg.errors.LockNotAvailable
         | psycopg.errors.DeadlockDetected

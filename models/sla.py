@@ -114,6 +114,13 @@ class Clock(Base):
             "stopped_at",
             postgresql_where=text("stopped_at is not null"),
         ),
+        # Alerts count breaches by when they were; few rows have one.
+        Index(
+            "ix_clocks_breached",
+            "tenant_id",
+            "breached_at",
+            postgresql_where=text("breached_at is not null"),
+        ),
     )
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -145,3 +152,5 @@ class Clock(Base):
     steps_log: Mapped[list[Json]] = mapped_column(JSONB, server_default="[]")
     used: Mapped[timedelta | None] = mapped_column(Interval)  # open time that counted, at the end
     paused: Mapped[timedelta | None] = mapped_column(Interval)  # all time in pauses, at the end
+    max_pause: Mapped[timedelta | None] = mapped_column(Interval)  # what the policy in force says
+    pause_limit: Mapped[timedelta | None] = mapped_column(Interval)  # what counts of the pauses

@@ -17,6 +17,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Json, Owned
 
+_SCORED = (
+    "waiting_since", "next_due_at", "breached_at", "category", "team_id", "assignee_id",
+    "created_by_id",
+)  # fmt: skip
 _ACTIVE = "category in ('new', 'open', 'pending', 'on_hold')"
 
 
@@ -94,6 +98,7 @@ class Ticket(Owned, Base):
         ),
         CheckConstraint("priority in ('low','normal','high','urgent')", name="priority"),
         CheckConstraint("type in ('question','incident','problem','task')", name="type"),
+        CheckConstraint("spam in ('spam', 'not_spam')", name="spam"),
         CheckConstraint("char_length(subject) between 1 and 500", name="subject_length"),
         Index("ix_tickets_updated", "tenant_id", text("updated_at desc"), text("id desc")),
         Index("ix_tickets_created", "tenant_id", text("created_at desc"), text("id desc")),
@@ -134,6 +139,16 @@ class Ticket(Owned, Base):
                 " when 'low' then 1 else 0 end)"
             ),
             "id",
+        ),
+        # By how pressing they are, as far as that does not change with the clock.
+        Index(
+            "ix_tickets_pressure",
+            "tenant_id",
+            text("pressure desc"),
+            text("id desc"),
+            postgresql_where=text(_ACTIVE),
+            # All that makes a score, and whose it is: a list reads no more rows than it shows.
+            postgresql_include=_SCORED,
         ),
         Index("ix_tickets_subject", text("to_tsvector('simple', subject)"), postgresql_using="gin"),
         # What routing asks of everybody: how many open tickets of which kind they have.
@@ -221,9 +236,17 @@ class Ticket(Owned, Base):
     triage: Mapped[str] = mapped_column(Text, server_default="pending")
     topic: Mapped[str | None] = mapped_column(Text)
     sentiment: Mapped[str | None] = mapped_column(Text)
+    spam: Mapped[str | None] = mapped_column(Text)
     verdict: Mapped[Json | None]
     # Fields a person has decided; a model's verdict never touches them.
     decided: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+
+    # What its score is made of, see domain/scoring.py.
+    pressure: Mapped[int] = mapped_column(server_default="0")
+    waiting_since: Mapped[datetime | None]
+    unanswered: Mapped[int] = mapped_column(server_default="0")
+    tier: Mapped[str | None] = mapped_column(Text)
+    earlier: Mapped[int] = mapped_column(server_default="0")
 
 
 class TicketPart:
@@ -404,11 +427,13 @@ class Notification(Owned, Base):
             "uq_notifications_once", "tenant_id", "user_id", "ticket_id", "seq", "kind", unique=True
         ),
         Index("ix_notifications_user", "tenant_id", "user_id", text("id desc")),
+        # What an alert tells is about no ticket.
+        CheckConstraint("(ticket_id is null) = (seq is null)", name="of_an_event"),
     )
 
     user_id: Mapped[uuid.UUID]
-    ticket_id: Mapped[uuid.UUID]
-    seq: Mapped[int]
+    ticket_id: Mapped[uuid.UUID | None]
+    seq: Mapped[int | None]
     kind: Mapped[str] = mapped_column(Text)
     data: Mapped[Json] = mapped_column(server_default="{}")
     created_at: Mapped[datetime]

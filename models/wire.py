@@ -11,6 +11,7 @@ import contextlib
 import re
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -28,6 +29,10 @@ Statement = tuple[str, Parameters]
 
 _MOST_PREPARED = 500
 _MOST_SECONDS = 1800
+# The server gives a statement 60 seconds. Where even the word of that does not come, it is frozen,
+# or somewhere between here and there is.
+_PATIENCE_SECONDS = 65.0
+_LOOK_SECONDS = 5.0
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
 _BROKEN = psycopg.OperationalError("the connection to the database is lost")
 
@@ -91,6 +96,7 @@ class Wire:
         self._new: dict[tuple[bytes, tuple[int, ...]], _Prepared] = {}
         self.answered: list[list[Row]] = []
         self.trips = 0  # messages sent and answered
+        self._asked_at: float | None = None  # since when an answer is due, by the loop's clock
         self._pg.enter_pipeline_mode()
         self._loop.add_reader(self._socket, self._arrived)
         self._listening = True
@@ -134,12 +140,21 @@ class Wire:
         Where one fails, those after it are not carried out and its psycopg error is raised;
         `answered` has the rows of those before it.
         """
-        if self._owed:
-            await self._settle()
-        asked = self._queue(statements)
-        self.trips += 1
-        await self._flush()
-        return await self._answers(asked)
+        self._asked_at = self._loop.time()
+        try:
+            if self._owed:
+                await self._settle()
+            asked = self._queue(statements)
+            self.trips += 1
+            await self._flush()
+            return await self._answers(asked)
+        finally:
+            self._asked_at = None
+
+    def give_up(self) -> None:
+        """Cuts the connection where an answer has been due for too long; who waits is told."""
+        if self._asked_at is not None and self._loop.time() - self._asked_at > _PATIENCE_SECONDS:
+            self.close()
 
     def send_unread(self, statement: str) -> None:
         """Sends a statement whose outcome matters to nobody; the next caller reads past it."""
@@ -312,21 +327,22 @@ class Pool:
     ) -> None:
         self._connect = connect
         self._wait_seconds = wait_seconds
-        self._free = asyncio.Semaphore(size)
+        self._free = size
+        self._queue: deque[asyncio.Future[None]] = deque()  # who waits for one to be given back
         self._idle: list[tuple[Wire, float, float]] = []  # with when opened, and when given back
         self._opened: dict[Wire, float] = {}
         self._closed = False
+        self._looking: asyncio.TimerHandle | None = None
 
     async def acquire(self) -> Wire:
         """A connection in no transaction.
 
         Raises TimeoutError where all stay taken, psycopg.OperationalError where none can be made.
         """
-        if self._free.locked():
-            async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
+        if self._free:
+            self._free -= 1
         else:
-            await self._free.acquire()
+            await self._turn()
         try:
             now = time.monotonic()
             while self._idle:
@@ -334,13 +350,15 @@ class Pool:
                 aged = now - opened > _MOST_SECONDS
                 if not aged and wire.usable and (now - since < 1 or not wire.hung_up()):
                     self._opened[wire] = opened
+                    self._look_after()
                     return wire
                 wire.close()
             wire = await self._connect()
         except BaseException:
-            self._free.release()
+            self._pass_on()
             raise
         self._opened[wire] = time.monotonic()
+        self._look_after()
         return wire
 
     def release(self, wire: Wire) -> None:
@@ -354,11 +372,44 @@ class Pool:
             for other in [idle for idle in self._idle if idle[0].hung_up()]:
                 self._idle.remove(other)
                 other[0].close()
-        self._free.release()
+        self._pass_on()
+
+    async def _turn(self) -> None:
+        """Until it is one's turn, in the order in which people came."""
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # it was given to somebody who had just gone
+            raise
+
+    def _pass_on(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _look_after(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        for wire in self._opened:
+            wire.give_up()
+        if self._opened:
+            self._look_after()
 
     def close(self) -> None:
         """Closes what is idle, and what is in use when it is given back."""
         self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
         for wire, _, _ in self._idle:
             wire.close()
         self._idle.clear()

@@ -96,6 +96,7 @@ async def _of_tenant(work: Work, now: datetime) -> int:
             f"select t.id, t.requester_id, t.created_at, t.subject, {words} as text from tickets t"
             " where t.tenant_id = %(tenant)s and t.created_at > %(since)s"
             " and t.category <> 'merged' and t.type is distinct from 'problem'"
+            " and t.spam is distinct from 'spam'"  # a wave of it is nobody's outage
             " and not exists (select from relations r where r.tenant_id = t.tenant_id"
             " and r.target_id = t.id and r.kind = 'problem')"
             f" order by t.created_at desc, t.id desc limit {MOST_TICKETS}",

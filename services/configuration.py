@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from domain.calendars import Calendar
 from domain.errors import Conflict, Invalid, NotFound
 from domain.sla import Policy
+from domain.starting import offered_names
 from domain.states import Category
 from models.base import new_id
 from models.session import Row, Work
@@ -505,6 +506,9 @@ async def _check_named(work: Work, made: Policy) -> None:
         " union all select id, 'webhook' from webhooks where tenant_id = :tenant and active",
         {"tenant": work.tenant_id},
     )
+    own = await work.rows(
+        "select name from step_workflows where tenant_id = :tenant", {"tenant": work.tenant_id}
+    )
     known: dict[str, set[uuid.UUID]] = {"team": set(), "user": set(), "webhook": set()}
     for row in rows:
         known[row["kind"]].add(row["id"])
@@ -526,10 +530,12 @@ async def _check_named(work: Work, made: Policy) -> None:
             elif action.kind == "call_webhook":
                 named.append(("webhook", action.webhook_id))
             elif action.kind == "start_workflow":
-                raise Invalid(
-                    "Steps start no workflows on this desk. Call a webhook instead.",
-                    fields={f"/steps/{place}/{where}": "is not offered here"},
-                )
+                names = offered_names(dict.fromkeys(row["name"] for row in own))
+                if action.name not in names:
+                    raise Invalid(
+                        f"This desk offers no workflow {action.name!r}.",
+                        fields={f"/steps/{place}/{where}/name": f"is one of {', '.join(names)}"},
+                    )
             for kind, id_ in named:
                 if id_ is not None and id_ not in known[kind]:
                     raise Invalid(

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -79,9 +80,15 @@ def clean_identity(kind: str, value: str, *, pointer: str = "/value") -> Identit
 def clean_email(value: str, *, pointer: str = "/email") -> str:
     """The address in lower case. Raises Invalid."""
     try:
-        return validate_email(value, check_deliverability=False).normalized.lower()
+        return _normalized(value)
     except EmailNotValidError as error:
         raise Invalid("That is not an e-mail address.", fields={pointer: str(error)}) from error
+
+
+@lru_cache(maxsize=10_000)
+def _normalized(value: str) -> str:
+    """Those who write, write again."""
+    return validate_email(value, check_deliverability=False).normalized.lower()
 
 
 _CUSTOMER = (

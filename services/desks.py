@@ -15,11 +15,14 @@ from domain.desk import (
     Status,
     Team,
 )
+from domain.rotas import Override, Rota
 from domain.sla import Policy
 from domain.staffing import RoutingRules
+from domain.starting import Offered
 from domain.states import Category
 from domain.webhooks import Endpoint
 from models.session import Row, Work
+from services import freshness
 from services.routing import to_absence
 
 # Old versions of policies that one desk remembers; beyond that they are read again when needed.
@@ -31,6 +34,8 @@ class LoadedDesk(Desk):
     """A desk, with those that want to hear of what is decided."""
 
     webhooks: Mapping[uuid.UUID, Endpoint] = field(default_factory=dict)
+    watched: bool = False  # a rule of it has something to say about promises
+    workflows: Mapping[str, Offered] = field(default_factory=dict)  # beside those that ship
 
 
 class Desks:
@@ -113,6 +118,10 @@ async def load(work: Work) -> LoadedDesk:
         policies,
         calendars,
         hooks,
+        [watching],
+        offered,
+        rotas,
+        overrides,
     ) = await work.batch(
         ("select id, slug, settings, config_version from tenants where id = %s", one),
         ("select * from statuses where tenant_id = %s order by position, key", one),
@@ -137,6 +146,17 @@ async def load(work: Work) -> LoadedDesk:
         ),
         ("select calendar_id, version, body from calendar_versions where tenant_id = %s", one),
         ("select id, url, events, active from webhooks where tenant_id = %s", one),
+        (
+            "select exists (select from alerts where tenant_id = %s and active) as on",
+            one,
+        ),
+        ("select name, type, queue from step_workflows where tenant_id = %s", one),
+        ("select team_id, body from rotas where tenant_id = %s", one),
+        (
+            "select team_id, user_id, since, until from rota_overrides where tenant_id = %s"
+            " order by created_at, id",
+            one,
+        ),
     )
     row = tenants[0]
     return LoadedDesk(
@@ -146,7 +166,7 @@ async def load(work: Work) -> LoadedDesk:
         settings=DeskSettings.model_validate(row["settings"]),
         statuses={r["key"]: _status(r) for r in statuses},
         fields={r["key"]: _field(r) for r in fields},
-        teams=_teams(teams, members),
+        teams=_teams(teams, members, rotas, overrides),
         agents={r["id"]: _agent(r) for r in agents},
         policies=tuple(Policy.model_validate(r["body"]) for r in policies),
         calendars={
@@ -155,12 +175,15 @@ async def load(work: Work) -> LoadedDesk:
         webhooks={
             r["id"]: Endpoint(r["id"], r["url"], frozenset(r["events"]), r["active"]) for r in hooks
         },
+        watched=watching["on"],
+        workflows={r["name"]: Offered(r["name"], r["type"], r["queue"]) for r in offered},
     )
 
 
 async def changed(work: Work) -> None:
     """Every process reloads this tenant's desk before it decides anything again."""
     work.configuration_changed = True
+    freshness.changed(work.tenant_id)
     await work.execute(
         "update tenants set config_version = config_version + 1 where id = :id",
         {"id": work.tenant_id},
@@ -207,7 +230,10 @@ def _agent(row: Row) -> Agent:
     )
 
 
-def _teams(rows: list[Row], members: list[Row]) -> Mapping[uuid.UUID, Team]:
+def _teams(
+    rows: list[Row], members: list[Row], rotas: list[Row], overrides: list[Row]
+) -> Mapping[uuid.UUID, Team]:
+    turns = {each["team_id"]: Rota.model_validate(each["body"]) for each in rotas}
     return {
         row["id"]: Team(
             id=row["id"],
@@ -221,6 +247,12 @@ def _teams(rows: list[Row], members: list[Row]) -> Mapping[uuid.UUID, Team]:
             rules=RoutingRules.model_validate(row["rules"]),
             on_call=tuple(
                 m["user_id"] for m in members if m["team_id"] == row["id"] and m["on_call"]
+            ),
+            rota=turns.get(row["id"]),
+            overrides=tuple(
+                Override(each["user_id"], each["since"], each["until"])
+                for each in overrides
+                if each["team_id"] == row["id"]
             ),
         )
         for row in rows

@@ -15,6 +15,7 @@ from domain.lifecycle import (
     BacktestRef,
     BulkRef,
     Change,
+    DeliveryRef,
     LinkRef,
     SimulationRef,
     TicketRef,
@@ -75,6 +76,13 @@ class WorkflowsDestination:
                         await self._workflows.start_link(
                             LinkRef(
                                 tenant_id=fact.tenant_id, slug=fact.slug, link_id=fact.ticket_id
+                            )
+                        )
+                        return
+                    if fact.kind == "delivery":
+                        await self._workflows.start_delivery(
+                            DeliveryRef(
+                                tenant_id=fact.tenant_id, slug=fact.slug, delivery_id=fact.ticket_id
                             )
                         )
                         return

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import uuid
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class Links:
         return TicketLink(uuid.UUID(bytes=said[1:17]), uuid.UUID(bytes=said[17:33]))
 
     def _signature(self, said: bytes) -> bytes:
-        return hmac.new(self._key, said, hashlib.sha256).digest()
+        return hmac.digest(self._key, said, "sha256")
 
 
 class _NotFound(NotFound):

@@ -129,6 +129,16 @@ class Chosen:
                 fields={"query/to": "is too far from the beginning"},
             )
 
+    def tables(self) -> str:
+        """Clocks, with their tickets where a condition is about those."""
+        of_tickets = self.priority or self.channel or self.customer or self.organization
+        return _FROM if of_tickets else "clocks c"
+
+    def values(self, work: Work) -> dict[str, object]:
+        """What the conditions and the time are filled with."""
+        times = {"since": self.since, "until": self.until}
+        return {**self.where()[1], **times, "tenant": work.tenant_id}
+
     def where(self) -> tuple[str, dict[str, object]]:
         """The conditions, but for the time."""
         columns = {
@@ -168,8 +178,8 @@ _ENDED = (
 )
 _OPEN = (
     "count(*) as open, count(*) filter (where " + _OVERDUE + ") as overdue,"
-    " count(*) filter (where c.due_at is null and jsonb_array_length(c.pauses) > 0"
-    "  and c.pauses -> -1 ->> 'end' is null) as paused"
+    " count(*) filter (where (c.due_at is null or c.pause_limit is not null)"
+    "  and jsonb_array_length(c.pauses) > 0 and c.pauses -> -1 ->> 'end' is null) as paused"
 )
 
 
@@ -250,6 +260,10 @@ class Which(StrEnum):
     ENDED = "ended"
     OPEN = "open"
     OVERDUE = "overdue"
+    BREACHED = "breached"  # within the time asked for, whether they have ended or not
+
+
+_COLUMN = {Which.ENDED: "stopped_at", Which.BREACHED: "breached_at"}
 
 
 _SHOWN = (
@@ -270,18 +284,23 @@ async def cycles(
     limit: int,
     cursor: str | None = None,
 ) -> tuple[list[Row], str | None]:
-    """The cycles behind the figures, newest end (or start, of open ones) first; the next cursor."""
+    """The cycles behind the figures, the newest first by when they ended, were breached or, of open
+    ones, began; the next cursor.
+    """
     chosen.check()
     where, values = chosen.where()
-    column = "c.stopped_at" if which is Which.ENDED else "c.started_at"
+    by = _COLUMN.get(which, "started_at")
+    column = f"c.{by}"
     values |= {"tenant": work.tenant_id, "now": now, "limit": limit + 1}
-    if which is Which.ENDED:
-        where += " and c.stopped_at >= :since and c.stopped_at < :until"
+    if which in _COLUMN:
+        where += f" and {column} >= :since and {column} < :until"
         values |= {"since": chosen.since, "until": chosen.until}
     else:
         where += " and c.stopped_at is null"
     if which is Which.OVERDUE:
         where += f" and {_OVERDUE}"
+    elif which is Which.BREACHED:
+        where += " and c.outcome <> 'cancelled'"
     if outcome:
         where += " and c.outcome = any((:outcome)::text[])"
         values["outcome"] = list(outcome)
@@ -299,8 +318,7 @@ async def cycles(
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
-    at = last["stopped_at"] if which is Which.ENDED else last["started_at"]
-    parts = [which.value, at.isoformat(), last["number"], last["metric"], last["cycle"]]
+    parts = [which.value, last[by].isoformat(), last["number"], last["metric"], last["cycle"]]
     return rows[:limit], pack(parts)
 
 
@@ -317,6 +335,34 @@ def _after(cursor: str, which: Which) -> dict[str, object]:
     if not 0 <= cycle < 2**31 or "\0" in metric:
         raise BadCursor
     return {"at": moment, "number": number, "after_metric": metric, "cycle": cycle}
+
+
+async def kept(work: Work, chosen: Chosen) -> Row:
+    """What ended with a verdict, in two sums, and when the first of it did."""
+    found = await work.row(
+        "select count(*) filter (where c.outcome = 'met') as met,"
+        " count(*) filter (where c.outcome = 'missed') as missed, min(c.stopped_at) as oldest"
+        f" from {chosen.tables()} where {chosen.where()[0]} and c.outcome in ('met', 'missed')"
+        " and c.stopped_at >= :since and c.stopped_at < :until",
+        chosen.values(work),
+    )
+    assert found is not None
+    return found
+
+
+async def broken(work: Work, chosen: Chosen) -> Row:
+    """How many promises were broken, by the true time of it, and when the first was.
+
+    What is reopened after a miss is the same promise, and broken once.
+    """
+    found = await work.row(
+        "select count(distinct (c.ticket_id, c.metric, c.breached_at)) as breaches,"
+        f" min(c.breached_at) as oldest from {chosen.tables()} where {chosen.where()[0]}"
+        " and c.outcome <> 'cancelled' and c.breached_at >= :since and c.breached_at < :until",
+        chosen.values(work),
+    )
+    assert found is not None
+    return found
 
 
 _MOVES = (

@@ -257,10 +257,12 @@ async def lag(database: Database) -> list[Row]:
             "  filter (where o.error is not null and o.available_at <= now()))[1],"
             " (array_agg(o.error order by o.available_at desc)"
             "  filter (where o.error is not null))[1]) as error"
-            " from unnest(array['workflows', 'index', 'live', 'routing']) d(destination)"
-            # A queue that is to be looked at once somebody is back is not late before that.
+            " from unnest(array['workflows', 'index', 'live', 'routing', 'alerts'])"
+            " d(destination)"
+            # What is to be looked at later is not late before that.
             " left join outbox o on o.destination = d.destination"
-            "  and (o.destination <> 'routing' or o.attempts > 0 or o.available_at <= now())"
+            "  and (o.destination not in ('routing', 'alerts') or o.attempts > 0"
+            "   or o.available_at <= now())"
             " group by d.destination order by d.destination"
         )
 
@@ -300,6 +302,23 @@ async def restart_bulk(database: Database) -> int:
             "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
             " available_at) select 'workflows', tenant_id, id, 0, 'bulk', 0, now(), now()"
             " from bulk_jobs where state in ('queued', 'running', 'undoing') returning id"
+        )
+        if rows:
+            work.wake_relay()
+    return len(rows)
+
+
+async def restart_deliveries(database: Database) -> int:
+    """Tells Temporal again of every call about no ticket that has not ended; how many.
+
+    What was queued within a minute has been told, or is about to be.
+    """
+    async with database.transaction(None) as work:
+        rows = await work.rows(
+            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+            " available_at) select 'workflows', tenant_id, id, 0, 'delivery', 0, now(), now()"
+            " from deliveries where ticket_id is null and state in ('queued', 'sending')"
+            " and created_at < now() - interval '1 minute' returning id"
         )
         if rows:
             work.wake_relay()

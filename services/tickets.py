@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from domain.desk import Desk
 from domain.errors import ChangedMeanwhile, Conflict, Invalid, TicketNotFound
 from domain.permissions import Permission, Principal, check
+from domain.scoring import RECENT
 from domain.sla import Clock, Terms
 from domain.states import ActorKind, Category, Channel, Priority, TicketType, Visibility
 from domain.tickets import (
@@ -29,7 +31,7 @@ from domain.tickets.replay import Recorded, facts_of
 from models import ledger
 from models.base import new_id
 from models.session import Statement, Work
-from services import routing, webhooks
+from services import routing, starting, watching, webhooks
 from services.desks import Desks, LoadedDesk
 
 
@@ -70,7 +72,8 @@ class Outcome:
     applied: bool = True
     clocks: tuple[Clock, ...] = ()
     decision: Decision | None = None
-    calls: tuple[uuid.UUID, ...] = ()  # deliveries to webhooks that were queued with it
+    # Deliveries that were queued with it and that steps or webhooks asked for.
+    calls: "tuple[Queued, ...]" = ()
 
 
 def clock() -> datetime:
@@ -103,11 +106,11 @@ class Tickets:
         numbers = sorted({s.number for s in steps})
         known = self._desks.known(tenant)
         payloads = [(s.number, s.event.payload) for s in steps]
-        rows, clock_rows, [around], watching, *standing = await work.batch(
+        work.look_up()
+        rows, clock_rows, [around], *standing = await work.batch(
             ledger.lock_tickets(tenant, numbers),
             ledger.clocks_of(tenant, numbers),
             ledger.surroundings(tenant, numbers, (s.event.key for s in steps)),
-            ledger.watchers_of(tenant, numbers),
             *routing.at_events(known, payloads),
         )
         moment = now or self._now()
@@ -134,6 +137,10 @@ class Tickets:
             clocks[row["ticket_id"]] += (ledger.to_clock(row),)
         seen = set(around["applied"])
         addresses = {uuid.UUID(id_): mail for id_, mail in around["mails"].items() if mail}
+        watchers = {
+            uuid.UUID(id_): frozenset(uuid.UUID(user) for user in users)
+            for id_, users in (around["watchers"] or {}).items()
+        }
         statements: list[Statement] = []
         outcomes: list[Outcome] = []
         for asked in steps:
@@ -145,16 +152,13 @@ class Tickets:
             wished = _wished(step.event)
             if wished is not None:
                 await self._refuse_stale(work, ticket, step, wished)
-            watchers = frozenset(
-                row["user_id"] for row in watching if row["ticket_id"] == ticket.id
-            )
             decision = decide(
                 ticket,
                 clocks[ticket.id],
                 step.event,
                 desk,
                 now=moment,
-                watchers=watchers,
+                watchers=watchers.get(ticket.id, frozenset()),
                 roster=roster,
             )
             if decision.wants_past:
@@ -165,7 +169,7 @@ class Tickets:
                     step.event,
                     desk,
                     now=moment,
-                    watchers=watchers,
+                    watchers=watchers.get(ticket.id, frozenset()),
                     roster=roster,
                     past=facts_of(await _timeline(work, ticket, earlier)),
                 )
@@ -211,12 +215,16 @@ class Tickets:
         """
         tenant = work.tenant_id
         who = new.requester
+        recent = (now or self._now()) - RECENT
         if who is None:
-            known = ledger.creation(tenant, new.key, customer_id=new.requester_id)
+            known = ledger.creation(tenant, new.key, recent=recent, customer_id=new.requester_id)
         else:
             host = who.value.rpartition("@")[2] if who.kind == "email" else ""
-            known = ledger.creation(tenant, new.key, kind=who.kind, value=who.value, domain=host)
+            known = ledger.creation(
+                tenant, new.key, recent=recent, kind=who.kind, value=who.value, domain=host
+            )
         at_hand = self._desks.known(tenant)
+        work.look_up()
         wish = {"team_id": new.team_id, "assignee_id": new.assignee_id}
         [row], *standing = await work.batch(known, *routing.at_creation(at_hand, **wish))
         if row["applied"] is not None:
@@ -282,6 +290,8 @@ class Tickets:
                 follows_up=new.follows_up,
                 split_from=new.split_from,
                 clocks_from=new.clocks_from,
+                tier=row["tier"],
+                earlier=row["earlier"],
                 answered=new.answered,
                 opened_by=new.opened_by or _own_request(desk, caller, who, customer_id),
             ),
@@ -381,7 +391,9 @@ class Tickets:
             ]
         written += routing.written(desk, before, decision)
         calls = list(webhooks.told(desk, decision, at=moment))
-        written += [statement for _, statement in calls]
+        starts = list(starting.told(desk, decision, at=moment)) if decision.calls else []
+        written += [statement for _, statement in (*calls, *starts)]
+        written += watching.marked(desk, decision)
         written.append(
             ledger.insert_outbox(
                 tenant,
@@ -403,8 +415,9 @@ class Tickets:
         after += ledger.write_watchers(
             tenant, ticket.id, watch=decision.watch, unwatch=decision.unwatch, at=moment
         )
-        queued = tuple(delivery_id for delivery_id, _ in calls if delivery_id is not None)
-        return [ledger.at_once(written), *after], queued
+        queued: list[Queued] = [("webhook", one) for one, _ in calls if one is not None]
+        queued += [("workflow", one) for one, _ in starts if one is not None]
+        return [ledger.at_once(written), *after], tuple(queued)
 
     @staticmethod
     def _audit(
@@ -572,8 +585,10 @@ class TicketRequest:
     opened_by: Actor | None = None
 
 
-# What is to be written, and the calls to webhooks among it.
-Written = tuple[list[Statement], tuple[uuid.UUID, ...]]
+# A delivery: what kind of effect it is, and its id.
+Queued = tuple[Literal["webhook", "workflow"], uuid.UUID]
+# What is to be written, and the calls and starts among it.
+Written = tuple[list[Statement], tuple[Queued, ...]]
 
 
 def _as_requester(step: Step, desk: Desk, requester: str | None) -> Step:

@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 import orjson
 
+from domain import scoring
 from domain.desk import CustomField, Desk
 from domain.errors import Invalid, NotFound, TicketNotFound
 from domain.permissions import Permission, Principal, Scope
@@ -32,6 +33,30 @@ _RANK = (
 # A tag or field value on at most this many tickets is looked up first; one on more is met soon
 # enough while walking the list in its order.
 _RARE = 2000
+# As domain.scoring.by_time and pressure_of have it, in tenths of a point: what an active ticket
+# scores at %(scored_at)s. Never less than its `pressure`, nor more than MOST_BY_TIME above it.
+_AT = "%(scored_at)s::timestamptz"
+_TENTHS = (
+    f"(t.pressure + case when t.breached_at is not null or t.next_due_at <= {_AT}"
+    f" then {scoring.BREACHED}"
+    + "".join(
+        f" when t.next_due_at <= {_AT} + interval '{int(within.total_seconds())} seconds'"
+        f" then {points}"
+        for within, points in scoring.DUE
+    )
+    + f" else 0 end + coalesce(least({scoring.MOST_WAITING}, greatest(0, floor(date_part('epoch',"
+    f" {_AT} - t.waiting_since) / {int(scoring.TENTH.total_seconds())}))), 0)::int)"
+)
+# Of so many times the page, by weight without the clock, its last place is guessed.
+_POOL = 20
+# What nobody sees in a list stays where it is: the model's verdict alone is as long as the rest.
+_UNLISTED = frozenset({"verdict", "reminder", "decided", "policy_id", "policy_version"})
+_LISTED = ", ".join(
+    # Most have none, and to read nothing costs as much as to read something.
+    "nullif(t.fields, '{}') as fields" if name == "fields" else f"t.{name}"
+    for name in ("tenant_id", *ledger.TICKET_NAMES, "rank")
+    if name not in _UNLISTED
+)
 COUNTED = 1000
 CONVERSATION = 100
 
@@ -83,6 +108,7 @@ class Sort(StrEnum):
     DUE = "due"
     PRIORITY_DESC = "-priority"
     PRIORITY = "priority"
+    SCORE_DESC = "-score"
     NUMBER = "number"
     NUMBER_DESC = "-number"
 
@@ -103,6 +129,7 @@ _ORDERS: Mapping[Sort, _Order] = {
     Sort.DUE: _Order("t.next_due_at", "next_due_at", "time", False),
     Sort.PRIORITY_DESC: _Order(_RANK, "rank", "integer", True),
     Sort.PRIORITY: _Order(_RANK, "rank", "integer", False),
+    Sort.SCORE_DESC: _Order(_TENTHS, "tenths", "integer", True),
     Sort.NUMBER: _Order("t.number", "number", "integer", False),
     Sort.NUMBER_DESC: _Order("t.number", "number", "integer", True),
 }
@@ -135,6 +162,8 @@ class TicketFilter:
     breached: bool | None = None
     snoozed: bool | None = None
     escalated: bool | None = None
+    score_from: int | None = None
+    spam: bool | None = None
     topic: tuple[str, ...] = ()
     sentiment: tuple[str, ...] = ()
     watching: uuid.UUID | None = None
@@ -156,7 +185,10 @@ EVERYTHING = TicketFilter()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A ticket as a list shows it: its row, with `requester_name` and `requester_email`."""
+    """A ticket as a list shows it: its row, with `requester_name` and `requester_email`.
+
+    A page's rows lack what lists do not show, and make no `ticket`.
+    """
 
     row: Row
 
@@ -260,6 +292,8 @@ class Views:
         """
         after = _read_cursor(cursor, sort, wanted) if cursor else None
         conditions, parameters = _conditions(work, caller, wanted, now)
+        if after is not None and after.at is not None:
+            parameters["scored_at"] = after.at
         if wanted.fields or wanted.tags_all or wanted.tags_any:
             desk = await self._marked(work, wanted, conditions, parameters)
             if desk is None:
@@ -276,7 +310,8 @@ class Views:
         rows = rows[:limit]
         desk = await self._desks.get(work, config[0]["config_version"])
         _refuse_unknown(wanted, desk)
-        following = _write_cursor(sort, wanted, rows[-1]) if more else None
+        scored_at = parameters["scored_at"] if sort is Sort.SCORE_DESC else None
+        following = _write_cursor(sort, wanted, rows[-1], scored_at) if more else None
         return Page([Listed(row) for row in rows], following, desk)
 
     async def counts(
@@ -559,7 +594,7 @@ def _conditions(
 ) -> tuple[list[str], Parameters]:
     scope, parameters = visible(caller)
     conditions = ["t.tenant_id = %(tenant)s", scope]
-    parameters |= {"tenant": work.tenant_id, "now": now}
+    parameters |= {"tenant": work.tenant_id, "now": now, "scored_at": now}
 
     def among(name: str, column: str, values: tuple[object, ...]) -> None:
         if not values:
@@ -589,9 +624,10 @@ def _conditions(
             conditions.append(condition if wanted else f"not {condition}")
 
     among("status", "t.status", wanted.status)
-    among("category", "t.category", wanted.category)
-    if wanted.category and set(wanted.category) <= _ACTIVE_CATEGORIES:
-        conditions.append(_ACTIVE)
+    if wanted.category:
+        which = ", ".join(_quoted(category) for category in sorted(set(wanted.category)))
+        many = "," in which  # an equality keeps the order of the index behind it
+        conditions.append(f"t.category in ({which})" if many else f"t.category = {which}")
     among("team", "t.team_id", wanted.team)
     among("assignee", "t.assignee_id", wanted.assignee)
     among("requester", "t.requester_id", wanted.requester)
@@ -607,6 +643,13 @@ def _conditions(
     claim(_BREACHED, wanted.breached)
     claim("(t.snoozed is not null)", wanted.snoozed)
     claim("(t.escalation is not null)", wanted.escalated)
+    claim("(t.spam is not distinct from 'spam')", wanted.spam)
+    if wanted.score_from is not None:
+        # The first part is what an index serves; the second counts the clock in.
+        conditions.append(f"{_ACTIVE} and t.pressure >= %(pressure_from)s")
+        conditions.append(f"{_TENTHS} + 5 >= %(tenths_from)s")
+        parameters["tenths_from"] = 10 * wanted.score_from
+        parameters["pressure_from"] = 10 * wanted.score_from - 5 - scoring.MOST_BY_TIME
     if wanted.watching is not None:
         conditions.append(
             "t.id in (select w.ticket_id from watchers w where w.tenant_id = %(tenant)s"
@@ -620,6 +663,7 @@ def _conditions(
 class _After:
     value: object
     id: uuid.UUID
+    at: datetime | None = None  # the instant that the scores of this list are of
 
 
 def _pages(
@@ -633,14 +677,16 @@ def _pages(
     order = _ORDERS[sort]
     way, beyond = ("desc", "<") if order.descending else ("asc", ">")
     parameters = parameters | {"most": most}
+    if sort is Sort.SCORE_DESC:
+        return _by_score(after, conditions, parameters)
 
     def page(key: str, extra: list[str]) -> Statement:
         where = " and ".join([*conditions, *extra])
         inner = (
             f"select t.*, {_RANK} as rank from tickets t where {where}"
-            f" order by {key} limit %(most)s"
+            f" order by {key} limit {most:d}"  # a limit that is not known makes plans for thousands
         )
-        return (with_requester(inner, order=key), parameters)
+        return (with_requester(inner, order=key, columns=_LISTED), parameters)
 
     key = f"{order.column} {way}, t.id {way}"
     following: list[str] = []
@@ -660,14 +706,63 @@ def _pages(
     ]
 
 
-def with_requester(inner: str, *, order: str | None = None) -> str:
+def _by_score(
+    after: _After | None, conditions: list[str], parameters: Parameters
+) -> list[Statement]:
+    """The most pressing first; what is finished presses nobody and comes last.
+
+    No index knows what the clock adds, but it adds so much and no more: the last place of a page
+    made of those alone that weigh most without it says below which weight nobody can reach it. Of
+    the rest ids alone are looked for: the index has all that makes a score.
+    """
+
+    def page(places: str, order: str, values: Parameters) -> Statement:
+        inner = (
+            f"select t.*, {_RANK} as rank, c.tenths from ({places}) c"
+            " join tickets t on t.tenant_id = %(tenant)s and t.id = c.id"
+        )
+        return (with_requester(inner, order=order, columns=f"{_LISTED}, t.tenths"), values)
+
+    def finished(values: Parameters, *extra: str) -> Statement:
+        where = " and ".join([*conditions, f"not {_ACTIVE}", *extra])
+        places = (
+            f"select t.id, 0 as tenths from tickets t where {where} order by t.id desc"
+            " limit %(most)s"
+        )
+        return page(places, "t.id desc", values)
+
+    if after is not None and after.value is None:
+        return [finished(parameters | {"after_id": after.id}, "t.id < %(after_id)s")]
+    within, following = parameters, list[str]()
+    if after is not None:
+        within = parameters | {"after": after.value, "after_id": after.id}
+        following = [
+            f"({_TENTHS}, t.id) < (%(after)s, %(after_id)s)",
+            "t.pressure <= %(after)s",
+        ]
+    near = " and ".join([*conditions, _ACTIVE, *following])
+    places = (
+        f"select t.id, {_TENTHS} as tenths from tickets t where {near}"
+        # Within a select of its own: beside the column, it would keep the index from being used.
+        f" and t.pressure >= (select coalesce((select tenths - {scoring.MOST_BY_TIME} from"
+        f" (select {_TENTHS} as tenths from tickets t where {near}"
+        f" order by t.pressure desc, t.id desc limit %(most)s * {_POOL}) heaviest"
+        f" order by tenths desc offset %(most)s - 1 limit 1), -{2**31 - 1}))"
+        " order by tenths desc, t.id desc limit %(most)s"
+    )
+    first = page(places, "t.tenths desc, t.id desc", within)
+    is_active_only = any(one.startswith(_ACTIVE) for one in conditions)
+    return [first] if is_active_only else [first, finished(parameters)]
+
+
+def with_requester(inner: str, *, order: str | None = None, columns: str = "t.*") -> str:
     """The rows of `inner` with their customer's name and oldest address.
 
     Looked up row by row: joined, the planner may read all customers of the tenant for one page.
     """
     last = f" order by {order}" if order else ""
     return (
-        "select t.*, (select c.name from customers c where c.tenant_id = t.tenant_id"
+        f"select {columns}, (select c.name from customers c where c.tenant_id = t.tenant_id"
         " and c.id = t.requester_id) as requester_name,"
         " (select i.value from customer_identities i where i.tenant_id = t.tenant_id"
         " and i.customer_id = t.requester_id and i.kind = 'email'"
@@ -735,8 +830,10 @@ def unpack(cursor: str, size: int) -> list[object]:
     return parts
 
 
-def _write_cursor(sort: Sort, wanted: TicketFilter, row: Row) -> str:
+def _write_cursor(sort: Sort, wanted: TicketFilter, row: Row, scored_at: object = None) -> str:
     value = row[_ORDERS[sort].of_row]
+    if scored_at is not None:  # the list goes on as it stood when it began
+        value = [value if row["category"] in _ACTIVE_CATEGORIES else None, scored_at]
     return pack([sort.value, wanted.fingerprint(), value, row["id"]])
 
 
@@ -745,6 +842,8 @@ def _read_cursor(cursor: str, sort: Sort, wanted: TicketFilter) -> _After:
     if of_sort != sort.value or of_filter != wanted.fingerprint():
         raise BadCursor
     try:
+        if sort is Sort.SCORE_DESC:
+            return _read_scored(value, uuid.UUID(str(ticket_id)))
         if value is None and sort is Sort.DUE:
             return _After(None, uuid.UUID(str(ticket_id)))
         if _ORDERS[sort].kind == "time":
@@ -757,6 +856,15 @@ def _read_cursor(cursor: str, sort: Sort, wanted: TicketFilter) -> _After:
         return _After(value, uuid.UUID(str(ticket_id)))
     except ValueError as error:
         raise BadCursor from error
+
+
+def _read_scored(value: object, ticket_id: uuid.UUID) -> _After:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadCursor
+    tenths, at = value[0], datetime.fromisoformat(str(value[1]))
+    if at.tzinfo is None or not (tenths is None or type(tenths) is int):
+        raise BadCursor
+    return _After(None if tenths is None else max(-(2**31), min(tenths, 2**31)), ticket_id, at)
 
 
 def _read_message_cursor(cursor: str, number: int) -> tuple[datetime, uuid.UUID]:

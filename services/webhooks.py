@@ -11,10 +11,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from domain.alerts import AlertRule
 from domain.errors import Conflict, Invalid, NotFound
 from domain.sla import CallWebhook, Policy
 from domain.tickets import Decision, Entry, Ticket
-from domain.webhooks import EVENTS, LONGEST_URL, MOST_WEBHOOKS, ROTATION, is_public
+from domain.webhooks import (
+    EVENTS,
+    LONGEST_URL,
+    MOST_WEBHOOKS,
+    ROTATION,
+    Endpoint,
+    is_public,
+)
 from models import ledger
 from models.base import new_id
 from models.session import Row, Statement, Work
@@ -146,6 +154,71 @@ def generations(row: Mapping[str, object], *, now: datetime) -> tuple[int, ...]:
     return (present,)
 
 
+# What is told of no ticket.
+
+
+def queued(
+    tenant_id: uuid.UUID,
+    hook: Endpoint,
+    *,
+    key: str,
+    kind: str,
+    data: Mapping[str, object],
+    at: datetime,
+) -> tuple[uuid.UUID, list[Statement]]:
+    """A call that is about no ticket, and its id; a workflow of its own carries it out.
+
+    The same key is told once, however often it is queued.
+    """
+    whole, delivery_id = f"webhook/{hook.id}/{key}", new_id()
+    call = ledger.insert_webhook_call(
+        tenant_id,
+        id=delivery_id,
+        ticket_id=None,
+        webhook_id=hook.id,
+        key=whole,
+        url=hook.url,
+        payload={
+            "id": f"msg_{hashlib.sha256(whole.encode()).hexdigest()[:32]}",
+            "body": {"type": kind, "timestamp": at.isoformat(), "data": dict(data)},
+        },
+        state="queued",
+        error=None,
+        at=at,
+    )
+    return delivery_id, [call, _to_deliver(tenant_id, delivery_id)]
+
+
+def _to_deliver(tenant_id: uuid.UUID, delivery_id: uuid.UUID) -> Statement:
+    """The relay starts the workflow of a delivery, now or when Temporal is back."""
+    return (
+        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+        " available_at) values ('workflows', %s, %s, 0, 'delivery', 0, now(), now())",
+        (tenant_id, delivery_id),
+    )
+
+
+async def test(work: Work, webhook_id: uuid.UUID, *, now: datetime) -> Row:
+    """An example, sent as everything is sent: signed, tried again, in the log."""
+    hook = await webhook(work, webhook_id)
+    if not hook["active"]:
+        raise Conflict("The webhook is switched off. Switch it on, then try it.")
+    delivery_id, statements = queued(
+        work.tenant_id,
+        Endpoint(hook["id"], hook["url"]),
+        key=f"test/{new_id()}",
+        kind="webhook.test",
+        data={
+            "webhook": {"id": str(hook["id"]), "name": hook["name"]},
+            "says": "This is an example. Nothing has happened.",
+        },
+        at=now,
+    )
+    await work.batch(*statements)
+    work.wake_relay()
+    return await delivery(work, webhook_id, delivery_id)
+
+
 # Setting them up.
 
 
@@ -251,6 +324,13 @@ async def delete(work: Work, webhook_id: uuid.UUID) -> Row:
             raise Conflict(
                 f"The policy {policy_row['name']!r} calls this webhook. Change that first."
             )
+    for alert_row in await work.rows(
+        "select name, active, rule from alerts where tenant_id = :tenant",
+        {"tenant": work.tenant_id},
+    ):
+        asked = AlertRule.model_validate(alert_row["rule"]).recipients
+        if alert_row["active"] and asked.webhook_id == webhook_id:
+            raise Conflict(f"The alert {alert_row['name']!r} calls this webhook. Change it first.")
     await work.execute(
         "delete from webhooks where tenant_id = :tenant and id = :id",
         {"tenant": work.tenant_id, "id": webhook_id},
@@ -337,7 +417,7 @@ async def deliveries(
     """The calls of a webhook, newest first."""
     await webhook(work, webhook_id)
     return await work.rows(
-        f"select {_LOGGED} from deliveries d join tickets t on t.tenant_id = d.tenant_id"
+        f"select {_LOGGED} from deliveries d left join tickets t on t.tenant_id = d.tenant_id"
         " and t.id = d.ticket_id where d.tenant_id = :tenant and d.webhook_id = :webhook"
         " and (cast(:state as text) is null or d.state = :state)"
         " and (cast(:after as uuid) is null or d.id < :after) order by d.id desc limit :limit",
@@ -354,7 +434,7 @@ async def deliveries(
 async def delivery(work: Work, webhook_id: uuid.UUID, delivery_id: uuid.UUID) -> Row:
     """One call, with what it tells. Raises NotFound."""
     row = await work.row(
-        f"select {_LOGGED}, d.payload, d.key from deliveries d join tickets t"
+        f"select {_LOGGED}, d.payload, d.key from deliveries d left join tickets t"
         " on t.tenant_id = d.tenant_id and t.id = d.ticket_id"
         " where d.tenant_id = :tenant and d.webhook_id = :webhook and d.id = :id",
         {"tenant": work.tenant_id, "webhook": webhook_id, "id": delivery_id},
@@ -375,7 +455,17 @@ async def replay(
     if not hook["active"]:
         raise Conflict("The webhook is switched off. Switch it on, then send again.")
     again = new_id()
-    [rows] = await work.batch(ledger.read_by_id(work.tenant_id, row["ticket_id"]))
+    told = _to_deliver(work.tenant_id, again)
+    if row["ticket_id"] is not None:
+        [rows] = await work.batch(ledger.read_by_id(work.tenant_id, row["ticket_id"]))
+        told = ledger.insert_outbox(
+            work.tenant_id,
+            ledger.to_ticket(rows[0]),
+            "webhook_replayed",
+            actor_id=None,
+            cause={},
+            destinations=("workflows",),
+        )
     await work.batch(
         ledger.insert_webhook_call(
             work.tenant_id,
@@ -390,14 +480,7 @@ async def replay(
             at=now,
             replay_of=row["replay_of"] or delivery_id,
         ),
-        ledger.insert_outbox(
-            work.tenant_id,
-            ledger.to_ticket(rows[0]),
-            "webhook_replayed",
-            actor_id=None,
-            cause={},
-            destinations=("workflows",),
-        ),
+        told,
     )
     work.wake_relay()
     return await delivery(work, webhook_id, again)

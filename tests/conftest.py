@@ -1,6 +1,7 @@
 """A real Postgres for the run, a migrated scratch database, tenants in it."""
 
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +19,20 @@ from models.session import Database
 from services.tenants import NewTenant, create_tenant
 from stack.desk import Desk, Home
 from stack.postgres import create_database, create_roles
+
+_MARKED = re.compile(r"^pytestmark = .*$", re.MULTILINE)
+_MARK = re.compile(r"pytest\.mark\.(\w+)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m "not (slow or …)"` does not even read the files that are all of that kind."""
+    left_out = re.fullmatch(r"not \(([\w ]+)\)", str(config.getoption("markexpr")))
+    if left_out is None or collection_path.suffix != ".py":
+        return None
+    marked = _MARKED.search(collection_path.read_text("utf-8"))
+    marks = _MARK.findall(marked[0]) if marked else []
+    return True if set(marks) & set(left_out[1].split(" or ")) else None
+
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

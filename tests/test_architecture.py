@@ -20,6 +20,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
 import models.accounts
+import models.assistance
 import models.customers
 import models.delivery
 import models.knowledge
@@ -273,6 +274,11 @@ SQL_CLOCKS = {
     ("services/retelling.py", "_put"): "when a fact may be told",
     ("services/retelling.py", "begin_again"): "likewise",
     ("services/retelling.py", "carry_on"): "likewise",
+    ("services/relay.py", "restart_deliveries"): "likewise",
+    ("services/alerting.py", "_look_at"): "when to look; when a fact was written",
+    ("services/alerting.py", "sweep"): "when a fact may be told, and for how long nobody looked",
+    ("services/watching.py", "mark"): "when a fact may be told",
+    ("services/webhooks.py", "_to_deliver"): "likewise, of a call",
     ("services/search.py", "Search.rebuild"): "since when changes are told once more",
     ("services/search.py", "_tell_again"): "when a fact may be told",
     ("services/simulations.py", "_outbox"): "likewise, of a simulation",
@@ -406,7 +412,8 @@ ACROSS = {
     "holdfast_relay": {"outbox", "bulk_jobs", "tenants", "tickets", "audit_entries",
                        "idempotency_keys", "departures", "attachments", "files", "ticket_keys",
                        "teams",
-                       "triage_models", "triage_backtests", "simulations"},
+                       "triage_models", "triage_backtests", "simulations",
+                       "deliveries", "alerts", "statement_runs"},
     "holdfast_lookup": {"tenants", "users", "api_tokens", "login_sessions", "password_links",
                         "tickets", "messages", "ticket_keys", "articles", "canned_responses"},
 }  # fmt: skip

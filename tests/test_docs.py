@@ -125,6 +125,41 @@ def test_every_command_that_a_document_names_is_one(document: Path) -> None:
                 assert f"{first} {second}" in commands, line
 
 
+_TEST = re.compile(r"`(test_\w+)`")
+
+
+def names_of_tests() -> set[str]:
+    """The name of every test there is."""
+    found: set[str] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        found.update(re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text("utf-8"), re.M))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_a_document_names_is_one(document: Path) -> None:
+    assert set(_TEST.findall(document.read_text("utf-8"))) - names_of_tests() == set()
+
+
+def test_every_rule_about_promises_names_a_test_that_guards_it() -> None:
+    text = (ROOT / "docs" / "sla.md").read_text("utf-8")
+    head: list[str] | None = None
+    rules, unguarded = 0, []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            head = None
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if head is None:
+            head = cells
+        elif "test" in head and not set(line) <= set("|- "):
+            rules += 1
+            if not _TEST.search(cells[head.index("test")]):
+                unguarded.append(line)
+    assert unguarded == []
+    assert rules > 60
+
+
 def test_every_decision_has_its_line_to_quote_and_says_where_it_is_enforced() -> None:
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text("utf-8")

@@ -16,7 +16,7 @@ from domain.learning import TriageField
 from domain.permissions import Permission, Principal
 from domain.states import Priority
 from domain.tickets import Event, Labelled
-from domain.triage import Sentiment
+from domain.triage import Sentiment, Spam
 from services import learning, verdicts
 from services.tickets import Step, clock
 
@@ -107,18 +107,23 @@ class FeedbackIn(Request):
     model_config = examples(
         {"topic": "billing", "priority": "high", "reason": "It is about the second invoice."},
         {"sentiment": "negative"},
+        {"spam": "spam"},
     )
 
     topic: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     priority: Priority | None = None
     sentiment: Sentiment | None = None
     team_id: UUID | None = None
+    spam: Spam | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
     reason: Reason | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.model_fields_set & {"topic", "priority", "sentiment", "team_id"}:
-            raise ValueError("say what is right: topic, priority, sentiment or team_id")
+        if not self.model_fields_set - {"reason"}:
+            raise ValueError(
+                "say what is right: topic, priority, sentiment, team_id, spam or language"
+            )
         if any(getattr(self, name) is None for name in self.model_fields_set):
             raise ValueError("leave out what you do not speak of, rather than null")
         return self
@@ -137,7 +142,8 @@ async def give_feedback(
 ) -> TicketOut:
     """Becomes so on the ticket, stays so whatever models say, and teaches the next one.
 
-    A team needs `tickets.assign` as well.
+    A team needs `tickets.assign` as well. What is marked as spam gets the tag `spam`, is given to
+    nobody, and what happens to it by itself is told to nobody; `not_spam` gives it back.
     """
     if body.topic is not None:
         await learning.check_label(work, "topic", body.topic)
@@ -149,6 +155,8 @@ async def give_feedback(
         priority=body.priority,
         sentiment=body.sentiment,
         team_id=body.team_id,
+        spam=body.spam,
+        language=body.language,
         reason=body.reason,
     )
     event = Event(key=act.key, actor=caller.actor, payload=said, cause=act.origin.cause)

@@ -85,6 +85,12 @@ class Filter(BaseModel):
     )
     snoozed: Literal["true", "false", "any"] = "any"
     escalated: bool | None = None
+    score_from: int | None = Field(
+        default=None, ge=1, le=100, description="Active ones that score at least so much now."
+    )
+    spam: Literal["true", "false", "any"] = Field(
+        default="any", description="Whether they are marked as spam. What is only suspected is not."
+    )
     topic: list[Text] = Field(default=[], max_length=20)
     sentiment: list[Text] = Field(default=[], max_length=20)
     watching: Literal["me"] | None = None
@@ -125,6 +131,8 @@ class Filter(BaseModel):
             breached=self.breached,
             snoozed=None if self.snoozed == "any" else self.snoozed == "true",
             escalated=self.escalated,
+            score_from=self.score_from,
+            spam=None if self.spam == "any" else self.spam == "true",
             topic=tuple(self.topic),
             sentiment=tuple(self.sentiment),
             watching=caller.id if self.watching else None,

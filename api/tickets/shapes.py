@@ -10,11 +10,14 @@ from uuid import UUID
 from pydantic import Field
 
 from api.shapes import Page, Shape
+from domain import scoring
 from domain.desk import Desk
 from domain.sla import Clock
+from domain.states import Category
 from domain.tickets import AuthorKind, Ticket
 
 _NAMES = tuple(field.name for field in fields(Ticket))
+_PRESSING = frozenset(category.value for category in Category if category.is_active)
 
 
 class RequesterOut(Shape):
@@ -87,6 +90,8 @@ class TicketOut(Shape):
     triage: str
     topic: str | None
     sentiment: str | None
+    spam: str | None
+    score: int = Field(ge=0, le=100, description="How pressing it is; `analysis` says why.")
 
 
 def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> dict[str, object]:
@@ -122,7 +127,7 @@ def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> 
         "created_by_kind": row["created_by_kind"],
         "created_by_id": row["created_by_id"],
         "tags": list(row["tags"]),
-        "fields": dict(row["fields"]),
+        "fields": dict(row["fields"] or {}),
         "language": row["language"],
         "seq": row["seq"],
         "message_seq": row["message_seq"],
@@ -151,6 +156,18 @@ def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> 
         "triage": row["triage"],
         "topic": row["topic"],
         "sentiment": row["sentiment"],
+        "spam": row["spam"],
+        "score": scoring.shown(
+            row["pressure"]
+            + scoring.by_time(
+                breached=broken is not None,
+                due_at=due,
+                waiting_since=row["waiting_since"],
+                now=now or row["updated_at"],
+            )
+        )
+        if row["category"] in _PRESSING
+        else 0,
     }
 
 

@@ -4,11 +4,11 @@ from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import EmailStr, Field, model_validator
+from pydantic import Field, model_validator
 
 from api.deps import Tx
 from api.routing import Route
-from api.shapes import Instant, Request, examples
+from api.shapes import Email, Instant, Request, examples
 from api.tickets.acting import (
     Act,
     Create,
@@ -50,7 +50,7 @@ class RequesterIn(Request):
     """Who asks: a customer by id, or anybody by an address or number (made where nobody has it)."""
 
     id: UUID | None = None
-    email: EmailStr | None = None
+    email: Email | None = None
     phone: Annotated[str, Field(max_length=40)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 

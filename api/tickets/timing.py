@@ -87,6 +87,16 @@ class TimedClock(ClockOut):
     used_seconds: int | None = Field(description="Open time that counted.")
     elapsed_seconds: int | None = Field(description="All time since its start.")
     paused_seconds: int | None = Field(description="All time in pauses.")
+    max_pause_seconds: int | None = Field(
+        default=None, description="How much of its pauses counts. Null: all of it."
+    )
+    pause_left_seconds: int | None = Field(
+        default=None, description="How much more of it would count. Null: as much as there is."
+    )
+    runs_on_at: datetime | None = Field(
+        default=None,
+        description="When it runs on, though the ticket still waits: all that counts is used up.",
+    )
     remaining_seconds: int | None = Field(
         description="Open time left, below zero once it is used up. Null where none is promised."
     )
@@ -113,7 +123,10 @@ class TimedClock(ClockOut):
         return cls(
             **cls.values_of(one.clock, now=now),
             **sums,
-            lateness=timing.lateness(one.clock, now=now),
+            lateness=timing.lateness(one.clock, now=now, because=one.late_because),
+            max_pause_seconds=_seconds(one.clock.max_pause),
+            pause_left_seconds=_seconds(one.clock.pause_left(now)),
+            runs_on_at=one.clock.runs_on_at,
             intervals=[StretchOut.model_validate(piece) for piece in told.stretches]
             if told
             else [],

@@ -28,6 +28,7 @@ from domain.states import (
     TicketType,
     Visibility,
 )
+from domain.thanks import nothing_but_thanks
 from domain.tickets.decision import Decision, MessageMove, RelationChange
 from domain.tickets.draft import Draft
 from domain.tickets.escalation import carry_out, handed_back, timed
@@ -113,6 +114,9 @@ class NewTicket:
     answered: bool = False  # what it begins with was answered already: no first reply is owed
     # Whose request it counts as, where that is not the actor's: an agent splits a customer's words.
     opened_by: Actor | None = None
+    # What makes it more or less pressing beside what it says; see domain/scoring.py.
+    tier: str | None = None
+    earlier: int = 0
 
 
 def open_ticket(
@@ -135,6 +139,8 @@ def open_ticket(
         created_by_kind=opener.kind,
         created_by_id=opener.id,
         language=new.language,
+        tier=new.tier,
+        earlier=new.earlier,
         seq=0,
         message_seq=0,
         created_at=created,
@@ -359,6 +365,21 @@ def _customer_replied(draft: Draft, reply: CustomerReplied) -> None:
         )
         draft.observe(customer_message=True, automatic=True)
         return
+    if was is Category.RESOLVED and _only_thanks(draft, reply.message):
+        draft.set("waiting_since", draft.was.waiting_since)  # nobody waits for an answer to thanks
+        draft.set("unanswered", draft.was.unanswered)
+        if draft.assignee_id is not None:
+            draft.tell([draft.assignee_id], "customer_replied", {"thanks": True})
+        draft.record(
+            "customer_replied",
+            data={
+                "message_id": reply.message.id,
+                "channel": reply.channel,
+                "thanks": "It says nothing but thanks, so the ticket stays resolved.",
+            },
+        )
+        draft.observe(customer_message=True)
+        return
     if was in REOPENED_BY_CUSTOMER or was is Category.CLOSED:
         draft.enter_category(Category.OPEN)
     if draft.get("snoozed") in ("reply", "either"):
@@ -370,6 +391,14 @@ def _customer_replied(draft: Draft, reply: CustomerReplied) -> None:
     )
     draft.observe(customer_message=True)
     pass_on(draft)
+
+
+def _only_thanks(draft: Draft, message: NewMessage) -> bool:
+    """Whether a message closes a conversation, on a desk that wants to hear the difference."""
+    if not draft.desk.settings.thanks_keep_resolved or message.attachments:
+        return False
+    names = (agent.name for agent in draft.desk.agents.values())
+    return nothing_but_thanks(message.text, names=names)
 
 
 def _agent_replied(draft: Draft, reply: AgentReplied) -> None:

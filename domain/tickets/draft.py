@@ -10,6 +10,7 @@ from domain import sla
 from domain.desk import Desk, Status
 from domain.errors import Invalid, NeedsAssignee, NotAMember, StatusNotAllowed
 from domain.routing import Roster
+from domain.scoring import pressure_of
 from domain.states import ActorKind, Category, Priority, Visibility
 from domain.tickets.decision import (
     AuthorKind,
@@ -24,6 +25,7 @@ from domain.tickets.decision import (
 from domain.tickets.events import Event, Keep, NewMessage
 from domain.tickets.standing import SILENT, created_by, subject_of
 from domain.tickets.state import DERIVED, Actor, Ticket
+from domain.triage import Spam
 
 _MENTION = re.compile(r"(?<![\w@])@([a-z0-9][a-z0-9._-]*[a-z0-9]|[a-z0-9])", re.IGNORECASE)
 _FIELDS = frozenset(field.name for field in fields(Ticket))
@@ -117,6 +119,10 @@ class Draft:
         return self.get("tags")  # type: ignore[return-value]
 
     @property
+    def is_spam(self) -> bool:
+        return self.get("spam") == Spam.SPAM
+
+    @property
     def decisions(self) -> tuple[str, ...]:
         """The properties a person has decided."""
         return self.get("decided")  # type: ignore[return-value]
@@ -173,6 +179,7 @@ class Draft:
         if category is before:
             return
         if category is Category.RESOLVED:
+            self._answered()
             self.set("resolved_at", self.now)
             after = self.desk.settings.auto_close_after
             self.set("auto_close_at", self.now + after if after is not None else None)
@@ -298,16 +305,28 @@ class Draft:
             self.set("message_seq", self.next_seq)
             if kind == "customer" if as_customer is None else as_customer:
                 self.set("customer_at", self.now)
+                self.set("waiting_since", self.get("waiting_since") or self.now)
+                self.set("unanswered", int(str(self.get("unanswered"))) + 1)
             elif kind == "user" and as_customer is None:  # what a rule sends answers nobody
                 self.set("agent_at", self.now)
+                self._answered()
         if author.kind not in (ActorKind.CUSTOMER, ActorKind.IMPORT):  # neither calls anybody now
             named = {m.group(1).lower().rstrip(".") for m in _MENTION.finditer(message.text)}
             self.tell((self.desk.handles[h] for h in named if h in self.desk.handles), "mentioned")
 
+    def _answered(self) -> None:
+        self.set("waiting_since", None)
+        self.set("unanswered", 0)
+
     def tell(
         self, users: Iterable[UUID], kind: str, data: Mapping[str, object] | None = None
     ) -> None:
-        """Each of `users` but the actor learns of the entry that is being filled."""
+        """Each of `users` but the actor learns of the entry that is being filled.
+
+        Of spam nobody hears, but what a person does with it.
+        """
+        if self.is_spam and self.event.actor.kind is not ActorKind.USER:
+            return
         known = {(n.user_id, n.seq, n.kind) for n in self.notices}
         for user in users:
             agent = self.desk.agents.get(user)
@@ -421,6 +440,7 @@ class Draft:
             detected_at=self.heard_at,
             subject=self.stands,
         )
+        late = self.event.cause.get("late")  # why nobody was there in time
         for due in dues:
             if due.kind == "step":
                 continue
@@ -440,6 +460,7 @@ class Draft:
                     "metric": due.metric,
                     "cycle": due.cycle,
                     "late_by_seconds": max(0, int(due.lateness.total_seconds())),
+                    **({"late_because": late} if late else {}),
                     **({"caused_by": due.caused_by} if due.caused_by else {}),
                 },
                 occurred_at=due.at,
@@ -452,10 +473,12 @@ class Draft:
             return Decision(ticket=self.was, clocks=self._clocks_before)
         assert not self._changes, f"changes without an entry: {self._changes}"
         self._due_times()
+        self.set("pressure", pressure_of(self.get))
         self.set("deadline_at", self.deadline())
         self.set("seq", self.was.seq + len(self._entries))
         self.set("updated_at", self.heard_at)
         before = {(c.metric, c.cycle): c for c in self._clocks_before}
+        by_person = self.event.actor.kind is ActorKind.USER
         return Decision(
             ticket=self.ticket,
             entries=tuple(self._entries),
@@ -467,7 +490,8 @@ class Draft:
             moves=tuple(self.moves),
             watch=frozenset(self.watch),
             unwatch=frozenset(self.unwatch),
-            mails=tuple(self.mails),
+            # What a rule would say to a spammer tells them that somebody is there.
+            mails=() if self.is_spam and not by_person else tuple(self.mails),
             calls=tuple(self.calls),
             turns=tuple(self.turns),
             wants_past=self.wants_past,

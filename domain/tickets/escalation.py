@@ -151,7 +151,7 @@ def _people(draft: Draft, to: Iterable[object]) -> set[UUID]:
             case "team_leads" if team:
                 people.update(team.leads)
             case "on_call" if team:  # nobody on call: then those who lead
-                people.update(team.on_call or team.leads)
+                people.update(desk.on_call(team, draft.now) or team.leads)
             case "supervisors":
                 people.update(desk.supervisors)
             case "admins":

@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.sla import Metric
 from domain.states import Channel, Priority, RelationKind, TicketType
 from domain.tickets.state import Actor
-from domain.triage import Verdict
+from domain.triage import Spam, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +228,8 @@ class Labelled:
     priority: Priority | None = None
     sentiment: str | None = None
     team_id: UUID | None = None
+    spam: Spam | None = None
+    language: str | None = None
     reason: str | None = None
 
 

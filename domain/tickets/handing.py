@@ -13,6 +13,7 @@ def hand_out(draft: Draft) -> None:
     settled = {"assignee_id"} if draft.team_id else {"assignee_id", "team_id"}
     if (
         draft.assignee_id is not None
+        or draft.is_spam
         or not draft.category.is_active
         or settled & set(draft.decisions)
     ):

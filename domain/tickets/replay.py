@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 from uuid import UUID
 
@@ -33,17 +34,26 @@ class Replayed:
     gaps: list[int] = field(default_factory=list)
 
 
+Version = tuple[UUID, int]  # of a policy
 TermsOf = Callable[[UUID, int], sla.Terms]
+Choose = Callable[[Version | None, sla.Subject], Version | None]
 
 
-def replay(timeline: Iterable[Recorded], terms_of: TermsOf, *, now: datetime) -> Replayed:
+def replay(
+    timeline: Iterable[Recorded], terms_of: TermsOf, *, now: datetime, choose: Choose | None = None
+) -> Replayed:
     """The ticket after `timeline`, with everything fired that was due by `now`.
 
     `terms_of` gives a policy version with its calendar. `gaps` names the seqs that are missing.
+    With `choose` the ticket is timed by the policy that it answers, told the one that the timeline
+    names and how the ticket stands.
     """
     ticket = Replayed()
     told: list[sla.Fact] = []
     terms: sla.Terms | None = None
+    named: Version | None = None
+    chosen: Version | None = None
+    stands: sla.Subject | None = None
     for entry, values, fact in _facts(timeline):
         ticket.gaps.extend(range(ticket.seq + 1, entry.seq))
         ticket.seq, ticket.values = entry.seq, values
@@ -53,7 +63,12 @@ def replay(timeline: Iterable[Recorded], terms_of: TermsOf, *, now: datetime) ->
         before = terms
         if "policy_id" in entry.changes or "policy_version" in entry.changes:
             policy, version = values.get("policy_id"), values.get("policy_version")
-            terms = terms_of(UUID(str(policy)), int(str(version))) if policy else None
+            named = (_uuid(str(policy)), int(str(version))) if policy else None
+        stands = stands if fact is None else fact.subject
+        wanted = named if choose is None or stands is None else choose(named, stands)
+        if wanted != chosen:
+            chosen = wanted
+            terms = terms_of(*wanted) if wanted else None
         ticket.clocks = _steered(ticket.clocks, entry, terms, at)
         if fact is not None:
             past = sla.Past(told, before)
@@ -105,6 +120,7 @@ def _facts(
     created_at: datetime | None = None
     replied = False
     stood: sla.Subject | None = None
+    differs = True  # from how it stood, maybe
     for entry in timeline:
         at, data = _applied(entry), entry.data
         creation = entry.type == "ticket_created"
@@ -117,10 +133,12 @@ def _facts(
             values["organization_id"] = data.get("organization_id")
         for name, (_before, after) in entry.changes.items():
             values[name] = after
+        differs = differs or creation or bool(entry.changes)
         if entry.type in SILENT and not data.get("inherits"):
             yield entry, values, None
             continue
-        stands = _subject(values)
+        stands = _subject(values) if differs or stood is None else stood
+        differs = False
         by_user = entry.actor_kind == ActorKind.USER
         as_requester = bool(data.get("as_requester"))
         answers = entry.type == "agent_replied" and by_user and not as_requester
@@ -179,7 +197,12 @@ def _subject(values: Mapping[str, object]) -> sla.Subject:
 
 
 def _id(value: object) -> UUID | None:
-    return None if value is None else UUID(str(value))
+    return None if value is None else _uuid(str(value))
+
+
+@lru_cache(maxsize=8192)
+def _uuid(written: str) -> UUID:
+    return UUID(written)  # the same few teams, people and policies again and again
 
 
 def _time(value: object) -> datetime:

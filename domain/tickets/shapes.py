@@ -12,7 +12,9 @@ MAX_TAGS = 100
 
 def clean_subject(subject: str) -> str:
     """One line of at most 500 characters. Raises Invalid when nothing is left."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in subject).split())[:500]
+    if not subject.isprintable():
+        subject = "".join(c if c.isprintable() else " " for c in subject)
+    line = " ".join(subject.split())[:500]
     if not line:
         raise Invalid("A ticket needs a subject.", fields={"/subject": "is empty"})
     return line

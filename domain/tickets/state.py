@@ -70,8 +70,16 @@ class Ticket:
     triage: str = "pending"
     topic: str | None = None
     sentiment: str | None = None
+    spam: str | None = None
     verdict: Mapping[str, object] | None = None
     decided: tuple[str, ...] = ()
+    # What lists are sorted by, see domain/scoring.py: whatever does not change with the clock, in
+    # tenths of a point, and since when somebody waits for an answer to how many messages.
+    pressure: int = 0
+    waiting_since: datetime | None = None
+    unanswered: int = 0
+    tier: str | None = None  # of the organization, when the ticket was made
+    earlier: int = 0  # other tickets of the requester in the weeks before
 
 
 # What follows from the events by rule (clocks, sequence, times): no entry of the timeline lists
@@ -80,6 +88,7 @@ DERIVED = frozenset(
     {
         "seq", "message_seq", "updated_at", "customer_at", "agent_at", "next_due_at", "deadline_at",
         "first_reply_due_at", "resolution_due_at", "breached_at", "decided", "verdict", "triage",
-        "auto_close_at", "resolved_at", "closed_at",
+        "auto_close_at", "resolved_at", "closed_at", "pressure", "waiting_since", "unanswered",
+        "tier", "earlier",
     }
 )  # fmt: skip

@@ -28,6 +28,7 @@ def days(text: str, first: date = YEAR[0], last: date = YEAR[1]) -> dict[str, st
 # --- countries ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @known
 def test_a_region_has_holidays_that_its_country_has_not() -> None:
     germany = holidays.of_country("de", years=[2025], language="de")

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow  # every field of every body
 NAMES = {
     "team_id": "team_id",
     "team": "team_id",
+    "team_leads": "team_id",
     "default_team_id": "team_id",
     "topic_teams": "team_id",
     "assignee_id": "user_id",
@@ -39,11 +40,13 @@ NAMES = {
     "user_id": "user_id",
     "replacement_id": "user_id",
     "to": "user_id",
+    "users": "user_id",
     "calendar_id": "calendar_id",
     "calendar.id": "calendar_id",
     "ids": "policy_id",
     "organization_id": "organization_id",
     "organization": "organization_id",
+    "organizations": "organization_id",
     "requester": "customer_id",
     "requester.id": "customer_id",
     "attachments": "attachment_id",
@@ -51,7 +54,11 @@ NAMES = {
     "translation_of": "article_id",
     "source_id": "article_id",
     "policy_id": "policy_id",
+    "policies": "policy_id",
     "policy.id": "policy_id",
+    "policies.id": "policy_id",
+    "calendars.id": "calendar_id",
+    "without": "user_id",
     "subject_id": "customer_id",
     "webhook_id": "webhook_id",
     "model_id": "model_id",
@@ -169,6 +176,8 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: str) -> None:
     given: Any = int(value) if path[-1] in ("into", "other") else value
     if path[0] == "policy":  # terms that nobody has stored
         return _put(body["policy"], path[1:], value)
+    if path[:2] in (("new_policies", "0"), ("policies", "0")):
+        return _put(body[path[0]][0], path[2:], value)
     if path[:2] == ("clocks", "0"):
         body["clocks"] = [{"metric": "group:line", "teams": [given]}]
         return None
@@ -195,6 +204,8 @@ def _put(body: dict[str, Any], path: tuple[str, ...], value: str) -> None:
                 here[part] = given
         elif part != "0":
             here = here.setdefault(part, [] if following == "0" else {})
+        else:
+            here = here[0]
     return None
 
 

@@ -100,6 +100,14 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     ("POST", "/api/v1/tickets/{number}/acknowledge"): {"minutes": 5},
     ("POST", "/api/v1/tickets/{number}/hand-back"): {"reason": "done"},
     ("PUT", "/api/v1/teams/{team_id}/on-call"): {"user_ids": []},
+    ("PUT", "/api/v1/teams/{team_id}/rota"): {
+        "layers": [{"user_ids": [str(uuid.UUID(int=7))], "first": "2026-05-04"}]
+    },
+    ("POST", "/api/v1/teams/{team_id}/rota/overrides"): {
+        "user_id": str(uuid.UUID(int=7)),
+        "since": "2999-01-01T00:00:00Z",
+        "until": "2999-01-02T00:00:00Z",
+    },
     ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"name": "Other"},
     ("PATCH", "/api/v1/sections/{section_id}"): {"name": "Other"},
     ("PATCH", "/api/v1/articles/{article_id}"): {"title": "Other"},
@@ -114,9 +122,12 @@ BODIES: dict[tuple[str, str], dict[str, object]] = {
     },
 }
 BODIES |= {
+    ("PATCH", "/api/v1/sla/alerts/{alert_id}"): {"name": "Other"},
     ("PATCH", "/api/v1/triage/fields/{field}"): {"wanted_precision": 0.9},
     ("POST", "/api/v1/triage/models/{model_id}/promote"): {},
     ("POST", "/api/v1/tickets/{number}/analysis/feedback"): {"sentiment": "negative"},
+    ("POST", "/api/v1/tickets/{number}/drafts"): {},
+    ("POST", "/api/v1/tickets/{number}/drafts/{draft_id}/feedback"): {"verdict": "edited"},
 }
 QUERIES = {
     ("DELETE", "/api/v1/tickets/{number}/links"): "kind=relates&other=1",
@@ -243,6 +254,19 @@ async def sampled(
         {"name": f"Pager {name}", "url": "https://pager.example.com/x", "events": ["note_added"]},
     )
     known["webhook_id"] = hook["webhook"]["id"]
+    rule = {
+        "watches": {"kind": "breaches", "count": 1000},
+        "recipients": {"roles": ["admin"]},
+    }
+    alert = await make("/api/v1/sla/alerts", {"name": f"Alert {name}", "rule": rule})
+    known["alert_id"], known["firing_id"] = alert["id"], str(new_id())
+    rota = {"layers": [{"user_ids": [known["user_id"]], "first": "2026-05-04"}]}
+    where = f"/api/v1/teams/{house.team_id}/rota"
+    turned = await client.put(where, json=rota, headers=house.admin)
+    assert turned.status_code == 200, turned.text
+    away = {"since": "2999-01-01T00:00:00Z", "until": "2999-01-02T00:00:00Z"}
+    override = await make(f"{where}/overrides", {"user_id": known["user_id"], **away})
+    known["override_id"] = override["id"]
     section = await make("/api/v1/sections", {"name": f"Shelf {name}"})
     known["section_id"] = section["id"]
     article = await make(
@@ -273,6 +297,8 @@ async def sampled(
     )
     known["delivery_id"] = calls.json()["items"][0]["id"]
     session, notification, job, burst = new_id(), new_id(), new_id(), new_id()
+    draft_id = new_id()
+    known["draft_id"] = str(draft_id)
     async with database.transaction(house.tenant_id) as work:
         identity = await work.row(
             "select id from customer_identities where tenant_id = :t and customer_id = :c",
@@ -297,6 +323,12 @@ async def sampled(
             {**values, "id": job},
         )
         await work.execute(
+            "insert into drafts (tenant_id, id, ticket_id, user_id, state, text, model,"
+            " prompt_version, input_tokens, output_tokens, cost, created_at)"
+            " values (:t, :id, :k, :u, 'drafted', 'Words.', 'm', 'reply-1', 9, 9, 0, now())",
+            {**values, "id": draft_id},
+        )
+        await work.execute(
             "insert into burst_proposals (tenant_id, id, state, title, terms, ticket_ids, first_at,"
             " last_at, created_at) values (:t, :id, 'open', 'Sample', '{}', array[:k]::uuid[],"
             " now(), now(), now())",
@@ -308,6 +340,16 @@ async def sampled(
             "insert into simulations (tenant_id, id, request, state, since, until, total,"
             " created_at) values (:t, :id, '{}', 'finished', now(), now(), 0, now())",
             {"t": house.tenant_id, "id": simulation},
+        )
+        await work.execute(
+            "insert into alert_firings (tenant_id, id, alert_id, name, rule, since, until, figures,"
+            " fired_at, told) select tenant_id, :f, id, name, rule, now(), now(), '{}', now(), 0"
+            " from alerts where tenant_id = :t and id = :a",
+            {
+                "t": house.tenant_id,
+                "a": uuid.UUID(known["alert_id"]),
+                "f": uuid.UUID(known["firing_id"]),
+            },
         )
         statement = await statements.make(
             work,

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from schemathesis import Case
     from schemathesis.schemas import BaseSchema
 
+pytestmark = pytest.mark.slow  # all of every operation's document
+
 Said = dict[str, Any]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 
 import httpx
 import pytest
@@ -367,3 +367,42 @@ async def test_a_parameter_that_is_not_known_is_refused_and_those_known_are_name
     assert "active, cursor, limit, q" in answer.json()["detail"]
     nobody = await client.get("/api/v1/users?limi=5")
     assert nobody.status_code == 401
+
+
+async def test_who_hangs_up_while_sending_is_no_mistake_of_ours(
+    app: FastAPI, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    authorization = house.admin["Authorization"].encode()
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/api/v1/teams", "raw_path": b"/api/v1/teams",
+        "root_path": "", "query_string": b"", "client": (str(uuid.uuid4()), 1),
+        "headers": [
+            (b"host", b"test"), (b"authorization", authorization),
+            (b"content-type", b"application/json"), (b"content-length", b"40"),
+        ],
+    }  # fmt: skip
+    said: list[object] = []
+    heard: Iterator[MutableMapping[str, object]] = iter(
+        [
+            {"type": "http.request", "body": b'{"name": "Nig', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> MutableMapping[str, object]:
+        return next(heard)
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        said.append(message)
+
+    await app(scope, receive, send)
+    assert said == []
+    assert "unexpected error" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_load_balancers_may_ask_for_the_head_only(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    assert (await client.head(path)).status_code == 200

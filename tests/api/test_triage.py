@@ -98,6 +98,61 @@ async def test_the_analysis_says_what_was_thought_what_was_done_and_who_decided_
     assert after["score"]["value"] > before["score"]["value"]
 
 
+async def test_spam_is_marked_by_a_person_listed_apart_and_taken_back(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    ticket = await make_ticket(resources.database, resources.tickets, house)
+    await triaged(resources, house, ticket.number, spam=guess("spam"), language=guess("de"))
+    path = f"/api/v1/tickets/{ticket.number}"
+    before = (await client.get(path, headers=house.agent)).json()
+    assert (before["spam"], before["tags"], before["language"]) == (None, [], None)
+    questions = (await client.get(f"{path}/analysis", headers=house.agent)).json()["questions"]
+    said = {one["field"]: one for one in questions}
+    assert said["spam"]["suggestion"]["label"] == "spam"
+    assert (said["spam"]["applied"], said["language"]["suggestion"]["label"]) == (False, "de")
+    marked = await client.post(
+        f"{path}/analysis/feedback", json={"spam": "spam", "language": "en"}, headers=house.agent
+    )
+    assert marked.status_code == 200, marked.text
+    assert (marked.json()["spam"], marked.json()["tags"]) == ("spam", ["spam"])
+    assert marked.json()["language"] == "en"
+    for wanted, numbers in (("true", [ticket.number]), ("false", []), ("any", [ticket.number])):
+        listed = await client.get(f"/api/v1/tickets?spam={wanted}", headers=house.agent)
+        assert [one["number"] for one in listed.json()["items"]] == numbers
+    taken_back = await client.post(
+        f"{path}/analysis/feedback", json={"spam": "not_spam"}, headers=house.agent
+    )
+    assert (taken_back.json()["spam"], taken_back.json()["tags"]) == ("not_spam", [])
+
+
+async def test_a_list_sorted_by_score_says_what_the_analysis_says(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    numbers = []
+    for subject in ("One", "Two", "Three"):
+        ticket = await make_ticket(resources.database, resources.tickets, house, subject=subject)
+        numbers.append(ticket.number)
+    await client.post(
+        f"/api/v1/tickets/{numbers[1]}/analysis/feedback",
+        json={"priority": "urgent", "sentiment": "negative"}, headers=house.agent,
+    )  # fmt: skip
+    listed = (await client.get("/api/v1/tickets?sort=-score", headers=house.agent)).json()["items"]
+    assert listed[0]["number"] == numbers[1]
+    assert [one["score"] for one in listed] == sorted((o["score"] for o in listed), reverse=True)
+    for one in listed:
+        path = f"/api/v1/tickets/{one['number']}/analysis"
+        assert (await client.get(path, headers=house.agent)).json()["score"]["value"] == one[
+            "score"
+        ]
+    assert listed[0]["score"] >= 50
+    few = await client.get("/api/v1/tickets?score_from=50", headers=house.agent)
+    assert [one["number"] for one in few.json()["items"]] == [numbers[1]]
+    # Two other tickets of the same customer came before the third.
+    third = (await client.get(f"/api/v1/tickets/{numbers[2]}/analysis", headers=house.agent)).json()
+    reasons = {one["name"]: one["points"] for one in third["score"]["contributions"]}
+    assert reasons["recent_tickets"] == 4
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
@@ -107,6 +162,8 @@ async def test_the_analysis_says_what_was_thought_what_was_done_and_who_decided_
         ({"reason": "because"}, ""),
         ({"topic": None}, ""),
         ({"team_id": str(uuid.UUID(int=5))}, "/team_id"),
+        ({"spam": "maybe"}, "/spam"),
+        ({"language": "German"}, "/language"),
     ],
 )
 async def test_feedback_that_says_nothing_true_is_refused(
@@ -150,6 +207,8 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
         "priority": ("earned", False),
         "sentiment": ("always", True),
         "team": ("earned", False),
+        "spam": ("earned", False),
+        "language": ("always", True),
     }
     assert next(one for one in before if one["field"] == "team")["labels"] == [str(house.team_id)]
     changed = await client.patch(

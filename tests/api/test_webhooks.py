@@ -100,6 +100,29 @@ async def test_calls_are_listed_shown_and_sent_again(
     await desk.ask("GET", where, want=404)
 
 
+async def test_an_example_is_sent_as_everything_is_and_stands_in_the_log(
+    desk: Desk, database: Database
+) -> None:
+    made = await desk.ask("POST", "/webhooks", HOOK, want=201)
+    where = f"/webhooks/{made['webhook']['id']}"
+    await desk.ask("POST", f"{where}/test", want=403, role=Role.SUPERVISOR)
+    sent = await desk.ask("POST", f"{where}/test", want=202)
+    assert (sent["type"], sent["state"], sent["number"]) == ("webhook.test", "queued", None)
+    again = await desk.ask("POST", f"{where}/test", want=202)
+    assert again["message_id"] != sent["message_id"]
+    log = await desk.ask("GET", f"{where}/deliveries")
+    assert [one["id"] for one in log["items"]] == [again["id"], sent["id"]]
+    async with database.transaction(desk.house.tenant_id) as work:
+        waiting = await work.rows("select kind, ticket_id from outbox where kind = 'delivery'")
+        await work.execute("update deliveries set state = 'failed'")
+    assert {str(row["ticket_id"]) for row in waiting} == {sent["id"], again["id"]}
+    replayed = await desk.ask("POST", f"{where}/deliveries/{sent['id']}/replay", want=202)
+    assert (replayed["message_id"], replayed["replay_of"]) == (sent["message_id"], sent["id"])
+    assert "webhook.tested" in await desk.audited(database)
+    await desk.ask("PATCH", where, {"active": False})
+    await desk.ask("POST", f"{where}/test", want=409)
+
+
 @pytest.mark.parametrize(
     "url",
     [

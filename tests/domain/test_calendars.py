@@ -471,6 +471,7 @@ def odd_cases(draw: st.DrawFn) -> tuple[Raw, datetime]:
     return raw, around + timedelta(minutes=draw(st.integers(-2500, 200)))
 
 
+@pytest.mark.slow
 @quick
 @given(
     odd_cases(),
@@ -552,6 +553,7 @@ def test_a_later_start_or_another_pause_is_never_due_earlier(
         assert due_at(start, allowance, subject, pauses[1:]) <= due
 
 
+@pytest.mark.slow
 @quick
 @given(lawful, micros, st.data())
 def test_pauses_count_as_their_union_in_any_order(

@@ -84,6 +84,13 @@ RESOLVED = event("changed", "user", {"category": "resolved"})
         ((VERDICT, event("sla_step", "automation", {"priority": "urgent"}), RESOLVED),
          {"topic": ("billing", "kept")}),
         ((event("labelled", "automation", labels={"topic": "billing"}),), {}),
+        # Whoever was answered and helped was no spammer; a ticket that was only closed may be one.
+        ((event("agent_replied", "user"), RESOLVED), {"spam": ("not_spam", "kept")}),
+        ((event("agent_replied", "automation"), RESOLVED), {}),
+        ((event("labelled", "user", labels={"spam": "spam"}), event("agent_replied", "user"),
+          RESOLVED), {"spam": ("spam", "told")}),
+        ((event("triaged", "model", {"spam": "spam", "language": "de"}), RESOLVED),
+         {"spam": ("spam", "kept")}),
     ],
 )  # fmt: skip
 def test_what_people_decide_about_one_ticket_is_a_label(
@@ -196,4 +203,5 @@ def test_an_answer_is_done_once_it_has_earned_it(
 def test_priorities_and_teams_are_earned_unless_somebody_says_otherwise() -> None:
     assert {name: one.apply for name, one in DEFAULTS.items()} == {
         "topic": "always", "sentiment": "always", "priority": "earned", "team": "earned",
+        "spam": "earned", "language": "always",
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """What a revision does to rows that were there before it."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -23,6 +23,7 @@ def before_authors(postgres: str) -> tuple[str, str]:
     return urls.owner, make_conninfo(postgres, dbname=name)
 
 
+@pytest.mark.slow
 def test_messages_that_a_machine_wrote_are_found_and_no_others(
     before_authors: tuple[str, str],
 ) -> None:
@@ -72,4 +73,69 @@ def test_messages_that_a_machine_wrote_are_found_and_no_others(
             "select count(*) from pg_policies where policyname = 'migrating'"
         ).fetchone()
     assert [kind for _, kind in rows] == ["customer", "user", "system", "automation", "user"]
+    assert left == (0,)
+
+
+@pytest.mark.slow
+def test_active_tickets_get_the_score_that_their_next_event_would_give_them(postgres: str) -> None:
+    name = f"m_{uuid.uuid4().hex[:12]}"
+    owner = _create(postgres, name, template=None).owner
+    command.upgrade(migrations._config(migrations._driver(owner)), "0014")
+    tenant, customer, organization = (uuid.uuid4() for _ in range(3))
+    open_, pending, closed = (uuid.uuid4() for _ in range(3))
+    with psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True) as connection:
+        connection.execute(
+            "insert into tenants (id, slug, name, created_at) values (%s, 'acme', 'Acme', %s)",
+            (tenant, NOW),
+        )
+        connection.execute(
+            "insert into organizations (tenant_id, id, name, fields, created_at, updated_at)"
+            " values (%s, %s, 'Org', '{\"tier\": \" Gold \"}', %s, %s)",
+            (tenant, organization, NOW, NOW),
+        )
+        connection.execute(
+            "insert into customers (tenant_id, id, name, created_at, updated_at)"
+            " values (%s, %s, 'Mia', %s, %s)",
+            (tenant, customer, NOW, NOW),
+        )
+        for number, (id_, category) in enumerate(
+            ((open_, "open"), (pending, "pending"), (closed, "closed")), start=1
+        ):
+            connection.execute(
+                "insert into statuses (tenant_id, key, name, category, customer_label, position)"
+                " values (%s, %s, %s, %s, 'x', %s)",
+                (tenant, category, category, category, number),
+            )
+            connection.execute(
+                "insert into tickets (tenant_id, id, number, subject, status, category,"
+                " requester_id, organization_id, channel, created_by_kind, seq, message_seq,"
+                " created_at, updated_at, closed_at, agent_at, priority, sentiment, topic)"
+                " values (%s, %s, %s, 'Hi', %s, %s, %s, %s, 'email', 'customer', 5, 5, %s, %s,"
+                " %s, %s, 'high', 'negative', 'outage')",
+                (
+                    tenant, id_, number, category, category, customer, organization,
+                    NOW + timedelta(minutes=number), NOW, NOW if category == "closed" else None,
+                    NOW if id_ == open_ else None,
+                ),
+            )  # fmt: skip
+            for minute, kind in ((-5, "customer"), (1, "customer"), (2, "user"), (3, "customer")):
+                connection.execute(
+                    "insert into messages (id, tenant_id, ticket_id, origin_ticket_id, seq,"
+                    " author_kind, visibility, channel, body_text, created_at)"
+                    " values (%s, %s, %s, %s, 1, %s, 'public', 'email', 'x', %s)",
+                    (uuid.uuid4(), tenant, id_, id_, kind, NOW + timedelta(minutes=minute)),
+                )
+        migrations.upgrade(owner)
+        rows = connection.execute(
+            "select pressure, waiting_since, unanswered, tier, earlier from tickets order by number"
+        ).fetchall()
+        left = connection.execute(
+            "select count(*) from pg_policies where policyname = 'scoring'"
+        ).fetchone()
+    base = 260 + 100 + 100 + 80
+    assert rows == [
+        (base + 30, NOW + timedelta(minutes=1), 2, " Gold ", 0),
+        (base + 60 + 20 - 200, NOW - timedelta(minutes=5), 3, " Gold ", 1),
+        (0, None, 0, None, 0),
+    ]
     assert left == (0,)

@@ -217,3 +217,20 @@ async def test_work_that_asks_nothing_sends_nothing(database: Database, tenant: 
     async with database.transaction(tenant) as work:
         pass
     assert work.trips == 0
+
+
+async def test_a_server_that_is_there_and_says_nothing_is_given_up(
+    urls: Urls, tenant: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.wire._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("models.wire._LOOK_SECONDS", 0.05)
+    frozen = Database(urls.app, pool_size=1)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            async with frozen.transaction(tenant) as work:
+                await work.rows("select pg_sleep(30)")
+    async with frozen.transaction(tenant) as work:  # the next one gets a connection of its own
+        assert await work.rows("select 1 as n") == [{"n": 1}]
+        await asyncio.sleep(0.5)  # who asks nothing may take their time
+        assert await work.rows("select 2 as n") == [{"n": 2}]
+    await frozen.close()

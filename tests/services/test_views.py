@@ -8,17 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from domain import scoring
 from domain.errors import TicketNotFound
 from domain.permissions import GRANTS, Permission, Principal, Role, Scope, covers
 from domain.sla import Metric
 from domain.states import ActorKind, Category, Channel, Visibility
 from domain.tickets import AgentReplied, CustomerReplied, NoteAdded, Ticket
+from models import ledger
 from models.base import new_id
 from models.session import Database
 from services import views
 from services.desks import Desks
 from services.tickets import Tickets
-from services.views import BadCursor, CustomerNotFound, Page, Sort, TicketFilter, Views
+from services.views import BadCursor, CustomerNotFound, Listed, Page, Sort, TicketFilter, Views
 from tests.conftest import MakeTenant
 from tests.making import happens, make_agent, make_policy, make_team, make_ticket, words
 
@@ -69,7 +71,8 @@ class Filled:
 FILL = """
 insert into tickets (tenant_id, id, number, subject, status, category, priority, channel,
     requester_id, created_by_kind, seq, message_seq, created_at, updated_at, next_due_at,
-    breached_at, resolved_at, closed_at, tags, fields, team_id, assignee_id, snoozed)
+    breached_at, resolved_at, closed_at, tags, fields, team_id, assignee_id, snoozed, pressure,
+    waiting_since, spam)
 select %(tenant)s, gen_random_uuid(), i, 'Ticket ' || i, c, c,
     (array['low', 'normal', 'high', 'urgent', null])[1 + i %% 5], 'email', %(customer)s, 'customer',
     1, 1, %(now)s - (i / 3) * interval '1 hour', %(now)s - (i / 4) * interval '1 minute',
@@ -79,7 +82,9 @@ select %(tenant)s, gen_random_uuid(), i, 'Ticket ' || i, c, c,
     case when i %% 2 = 0 then array['even', 'all'] else array['all'] end,
     case when i = 11 then '{"plan": "gold", "seats": 5, "vip": true}'::jsonb else '{}' end,
     case when i %% 5 = 0 then %(team)s::uuid end, case when i %% 10 = 0 then %(agent)s::uuid end,
-    case when i = 4 then 'time' end
+    case when i = 4 then 'time' end, (i * 37) %% 500 - 100,
+    case when i %% 4 > 0 then %(now)s - i * interval '70 minutes' end,
+    case when i = 13 then 'spam' when i = 14 then 'not_spam' end
 from (select i, case when i > 50 then 'closed' else 'open' end c
     from generate_series(1, %(count)s) i) n
 """
@@ -141,7 +146,7 @@ async def listing(
 
 
 def numbers(page: Page) -> list[int]:
-    return [one.ticket.number for one in page.items]
+    return [one.row["number"] for one in page.items]
 
 
 async def test_the_sql_of_lists_and_the_rule_reach_the_same_tickets(database: Database) -> None:
@@ -186,12 +191,28 @@ def test_without_the_permission_nothing_is_visible() -> None:
     assert views.visible(replace(somebody(), grants={})) == ("false", {})
 
 
+def _ticket(one: Listed) -> Ticket:
+    """As far as a list tells it."""
+    unlisted: dict[str, object] = {**dict.fromkeys(ledger.TICKET_NAMES), "decided": []}
+    return ledger.to_ticket({**unlisted, **one.row})
+
+
+def _tenths(ticket: Ticket, now: datetime = NOW) -> int:
+    return ticket.pressure + scoring.by_time(
+        breached=ticket.breached_at is not None,
+        due_at=ticket.next_due_at,
+        waiting_since=ticket.waiting_since,
+        now=now,
+    )
+
+
 KEYS = {
     Sort.UPDATED: lambda t: t.updated_at,
     Sort.CREATED: lambda t: t.created_at,
     Sort.DUE: lambda t: (t.next_due_at is None, t.next_due_at or NOW),
     Sort.PRIORITY: lambda t: -1 if t.priority is None else t.priority.rank,
     Sort.NUMBER: lambda t: t.number,
+    Sort.SCORE_DESC: lambda t: (t.category.is_active, _tenths(t) if t.category.is_active else 0),
 }
 
 
@@ -205,13 +226,13 @@ async def test_pages_show_every_ticket_once_and_in_order(
     while True:
         page = await listing(database, reading, filled, sort=sort, limit=limit, cursor=cursor)
         assert len(page.items) <= limit
-        seen += [one.ticket for one in page.items]
+        seen += [_ticket(one) for one in page.items]
         cursor = page.next
         if cursor is None:
             break
     assert sorted(t.number for t in seen) == list(range(1, 61))
     descending = sort.value.startswith("-")
-    key = KEYS[Sort(sort.value.lstrip("-"))]
+    key = KEYS.get(sort) or KEYS[Sort(sort.value.lstrip("-"))]
     ordered = sorted(seen, key=lambda t: t.id, reverse=descending)
     assert seen == sorted(ordered, key=key, reverse=descending)
 
@@ -299,6 +320,66 @@ async def test_a_tag_on_very_many_tickets_is_found_while_walking_the_list(
     wanted = TicketFilter(tags_all=("even",))
     page = await listing(database, reading, filled, wanted, sort=sort)
     assert set(numbers(page)) == set(range(2, 61, 2))
+
+
+@pytest.mark.parametrize("hours", [-30, 0, 3, 200])
+async def test_the_most_pressing_come_first_at_any_time_though_nothing_was_written(
+    database: Database, reading: Views, filled: Filled, hours: int
+) -> None:
+    now = NOW + timedelta(hours=hours)
+    seen: list[Ticket] = []
+    cursor, minutes = None, 0
+    while True:  # the clock goes on between the pages; the list stands as it began
+        page = await listing(
+            database, reading, filled, sort=Sort.SCORE_DESC, limit=9, cursor=cursor,
+            now=now + timedelta(minutes=minutes),
+        )  # fmt: skip
+        seen += [_ticket(one) for one in page.items]
+        cursor, minutes = page.next, minutes + 50
+        if cursor is None:
+            break
+    active = [one for one in seen if one.category.is_active]
+    assert len(seen) == 60
+    assert seen[: len(active)] == active
+    assert [_tenths(one, now) for one in active] == sorted(
+        (_tenths(one, now) for one in active), reverse=True
+    )
+
+
+@pytest.mark.parametrize("least", [1, 20, 40, 60, 100])
+async def test_a_least_score_is_asked_for_as_it_is_shown(
+    database: Database, reading: Views, filled: Filled, least: int
+) -> None:
+    now = NOW + timedelta(hours=2)
+    every = (await listing(database, reading, filled, now=now)).items
+    wanted = {
+        one.number
+        for one in map(_ticket, every)
+        if one.category.is_active and scoring.shown(_tenths(one, now)) >= least
+    }
+    page = await listing(database, reading, filled, TicketFilter(score_from=least), now=now)
+    assert set(numbers(page)) == wanted
+
+
+async def test_only_what_is_marked_is_spam_to_a_list(
+    database: Database, reading: Views, filled: Filled
+) -> None:
+    page = await listing(database, reading, filled, TicketFilter(spam=True))
+    assert numbers(page) == [13]
+    rest = await listing(database, reading, filled, TicketFilter(spam=False))
+    assert set(numbers(rest)) == set(range(1, 61)) - {13}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 5, [5], [5, None], ["5", NOW], [True, NOW], [5, "2026-03-02T12:00:00"], [5, "x"]],
+)
+async def test_a_cursor_of_scores_that_was_tampered_with_is_refused(
+    database: Database, reading: Views, filled: Filled, value: object
+) -> None:
+    forged = views.pack(["-score", TicketFilter().fingerprint(), value, uuid.UUID(int=1)])
+    with pytest.raises(BadCursor):
+        await listing(database, reading, filled, sort=Sort.SCORE_DESC, cursor=forged)
 
 
 async def test_a_passed_due_time_is_a_breach_before_anybody_recorded_it(
