@@ -53,7 +53,7 @@ async def becomes(
         seen.append(await ask())
         return None if holds(seen[-1]) else seen[-1].text[:500]
 
-    await until(not_yet, within=30)
+    await until(not_yet, within=150)  # a fresh desk teaches its first model meanwhile
     return seen[-1]
 
 
