@@ -9,6 +9,7 @@ with one they are given tickets ahead, up to it. Time is seconds since 1970.
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from domain.comparison import Load
 from domain.workload import HOUR, Job, Promise, Task
@@ -272,20 +273,20 @@ class Floor:
             "events": self._events,
         }
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from there."""
         self._hands = [
             _Hands(doing, holds, [_entry(e) for e in own], shift)
-            for doing, holds, own, shift in state["hands"]  # type: ignore[attr-defined]
+            for doing, holds, own, shift in state["hands"]
         ]
         self._queues = {}
-        for team, skills, queue in state["queues"]:  # type: ignore[attr-defined]
+        for team, skills, queue in state["queues"]:
             self._queues.setdefault(team, {})[tuple(skills)] = [_entry(e) for e in queue]
         self._open = {}
-        for said, following, member in state["open"]:  # type: ignore[attr-defined]
+        for said, following, member in state["open"]:
             job = untold(said)
             self._open[job.number] = _Open(job, following, member)
-        self._events = [(at, what, which) for at, what, which in state["events"]]  # type: ignore[attr-defined]
+        self._events = [(at, what, which) for at, what, which in state["events"]]
 
 
 def told(job: Job) -> list[object]:
@@ -297,15 +298,15 @@ def told(job: Job) -> list[object]:
     ]  # fmt: skip
 
 
-def untold(said: Sequence[object]) -> Job:
+def untold(said: Sequence[Any]) -> Job:
     number, team, arrived, rank, skills, tasks, tail, promises = said
     return Job(
-        number, team, arrived, rank, tuple(skills),  # type: ignore[arg-type]
-        tuple(Task(*task) for task in tasks), tail,  # type: ignore[attr-defined, arg-type]
-        tuple(Promise(*promise) for promise in promises),  # type: ignore[attr-defined]
+        number, team, arrived, rank, tuple(skills),
+        tuple(Task(*task) for task in tasks), tail,
+        tuple(Promise(*promise) for promise in promises),
     )  # fmt: skip
 
 
-def _entry(said: Sequence[object]) -> tuple[int, float, int]:
+def _entry(said: Sequence[Any]) -> tuple[int, float, int]:
     rank, at, number = said
-    return rank, at, number  # type: ignore[return-value]
+    return rank, at, number

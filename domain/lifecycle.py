@@ -6,7 +6,7 @@ and outlive what they speak of.
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -208,8 +208,8 @@ def attributes_of(slug: str, ticket: Ticket) -> Attributes:
     )
 
 
-class BulkRef(_Frozen):
-    """One bulk job, as everything outside Postgres names it."""
+class _JobRef(_Frozen):
+    kind: ClassVar[str]
 
     tenant_id: UUID
     slug: str
@@ -217,7 +217,13 @@ class BulkRef(_Frozen):
 
     @property
     def workflow_id(self) -> str:
-        return f"bulk/{self.slug}/{self.job_id}"
+        return f"{self.kind}/{self.slug}/{self.job_id}"
+
+
+class BulkRef(_JobRef):
+    """One bulk job, as everything outside Postgres names it."""
+
+    kind = "bulk"
 
 
 class LinkRef(_Frozen):
@@ -244,28 +250,16 @@ class DeliveryRef(_Frozen):
         return f"delivery/{self.slug}/{self.delivery_id}"
 
 
-class TrainingRef(_Frozen):
+class TrainingRef(_JobRef):
     """One training of a desk's own model."""
 
-    tenant_id: UUID
-    slug: str
-    job_id: UUID
-
-    @property
-    def workflow_id(self) -> str:
-        return f"retrain/{self.slug}/{self.job_id}"
+    kind = "retrain"
 
 
-class BacktestRef(_Frozen):
+class BacktestRef(_JobRef):
     """One model asked about past tickets."""
 
-    tenant_id: UUID
-    slug: str
-    job_id: UUID
-
-    @property
-    def workflow_id(self) -> str:
-        return f"backtest/{self.slug}/{self.job_id}"
+    kind = "backtest"
 
 
 class LearningResult(_Frozen):
