@@ -29,7 +29,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.worker import Worker, WorkflowRunner
 
 from activities.briefing import BriefingActivities
 from activities.bulk import BulkActivities
@@ -77,7 +77,7 @@ from workflows.deliveries import DeliveryWorkflow
 from workflows.learning import BacktestWorkflow, RetrainDueWorkflow, RetrainWorkflow
 from workflows.links import LinkWorkflow
 from workflows.maintenance import ReconcileWorkflow
-from workflows.sandbox import strict_sandbox
+from workflows.sandbox import no_sandbox, strict_sandbox
 from workflows.simulations import SimulationWorkflow
 from workflows.tickets import TicketWorkflow
 
@@ -403,7 +403,7 @@ async def run(settings: Settings, queues: Sequence[str], *, stop: asyncio.Event)
     if client is None:
         return
     async with parts(settings, client) as p, asyncio.TaskGroup() as group:
-        runner = strict_sandbox() if settings.workflow_sandbox else UnsandboxedWorkflowRunner()
+        runner = strict_sandbox() if settings.workflow_sandbox else no_sandbox()
         tasks: list[asyncio.Task[None]] = []
 
         def start(work: Coroutine[object, object, None]) -> None:

@@ -168,10 +168,17 @@ class Bench:
     async def seen(
         self, tenant: uuid.UUID, ticket: Ticket, *, seq: int | None = None
     ) -> dict[str, object]:
-        """The workflow's answer once it has seen event `seq` (the ticket's last, if not given)."""
+        """The workflow's answer once it has seen event `seq` (the ticket's last, if not given).
+
+        It is asked when it does nothing: a question in the middle of a task adds events.
+        """
         wanted = ticket.seq if seq is None else seq
         async with asyncio.timeout(20):
             while True:
+                shown = await self.handle(tenant, ticket).describe()
+                if shown.raw_description.HasField("pending_workflow_task"):
+                    await asyncio.sleep(0.02)
+                    continue
                 answer = await self.handle(tenant, ticket).query(TicketWorkflow.current)
                 if int(str(answer["seq"])) >= wanted and not answer["effects"]:
                     return answer

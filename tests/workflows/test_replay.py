@@ -4,6 +4,8 @@
 server. A history is never recorded anew: it is what tickets that are open today have lived through.
 """
 
+import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -12,15 +14,19 @@ import re
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowHistory, WorkflowQueryFailedError
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.worker import Replayer
 
 import workflows
+from domain.tickets import NoteAdded
 from tests.conftest import MakeTenant
+from tests.making import happens, make_agent, make_ticket, words
 from tests.workflows.conftest import MakeBench
 from tests.workflows.scenarios import JOBS, SCENARIOS
 from workflows.sandbox import strict_sandbox
+from workflows.tickets import TicketWorkflow
 
 pytestmark = pytest.mark.temporal
 
@@ -106,3 +112,40 @@ async def test_a_life_lived_now_replays(
         # Where and on which machine it was recorded says nothing about the ticket.
         text = re.sub(r'("stackTrace": )"(?:[^"\\]|\\.)*"', r'\1""', text)
         target.write_text(re.sub(r'("identity": )"[^"]*"', r'\1"recorder"', text))
+
+
+async def test_a_ticket_that_is_asked_while_it_looks_replays(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    """Somebody has its page open in the Temporal UI while news and verdicts come in.
+
+    A query beside a local activity changes the order in which Temporal's core hands out answers,
+    and with it, once, what the ticket did: another order than that of its history.
+    """
+    async with bench(dev_server) as b:
+        tenant = await make_tenant()
+        async with b.database.transaction(tenant) as work:
+            agent = await make_agent(work)
+        histories = []
+        for _ in range(15):
+            ticket = await make_ticket(b.database, b.tickets, tenant)
+            handle = b.handle(tenant, ticket)
+
+            async def ask() -> None:
+                while True:
+                    with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+                        await handle.query(TicketWorkflow.current)  # noqa: B023
+
+            asking = [asyncio.create_task(ask()) for _ in range(3)]
+            await b.wake(tenant, ticket)
+            for _ in range(3):
+                noted = NoteAdded(words())
+                now = await happens(b.database, b.tickets, tenant, ticket.number, noted, by=agent)
+                await b.wake(tenant, now)
+            await b.settled(tenant, now)
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+            histories.append(await handle.fetch_history())
+    for history in histories:
+        await replayer().replay_workflow(history)
