@@ -1,5 +1,6 @@
 """A real Postgres for the run, a migrated scratch database, tenants in it."""
 
+import gc
 import os
 import re
 import uuid
@@ -19,6 +20,16 @@ from models.session import Database
 from services.tenants import NewTenant, create_tenant
 from stack.desk import Desk, Home
 from stack.postgres import create_database, create_roles
+
+# What is imported stays: nothing of it has to be looked through for garbage, now or later.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 _MARKED = re.compile(r"^pytestmark = .*$", re.MULTILINE)
 _MARK = re.compile(r"pytest\.mark\.(\w+)")

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,11 +48,12 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), path.as_posix())
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Place:
     """Something in a file, and the function, class or constant it stands in."""
 
@@ -65,24 +66,29 @@ class Place:
         return (self.file, self.within)
 
 
-def places(path: Path, tree: ast.Module | None = None) -> Iterator[Place]:
+def places(path: Path, tree: ast.Module | None = None) -> tuple[Place, ...]:
     """Every node of a file with what it is within; `` is the module itself."""
-    file = name_of(path) if path.is_absolute() else path.as_posix()
+    return _placed(path) if tree is None else tuple(_places(path.as_posix(), tree))
 
-    def walk(node: ast.AST, within: str) -> Iterator[Place]:
-        for child in ast.iter_child_nodes(node):
-            inside = within
-            match child:
-                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                    inside = f"{within}.{name}".lstrip(".")
-                case ast.ClassDef(name=name):
-                    inside = f"{within}.{name}".lstrip(".")
-                case ast.Assign(targets=[ast.Name(id=name)]) if not within:
-                    inside = name
-            yield Place(file, inside, child)
-            yield from walk(child, inside)
 
-    yield from walk(tree or parsed(path), "")
+@cache
+def _placed(path: Path) -> tuple[Place, ...]:
+    return tuple(_places(name_of(path), parsed(path)))
+
+
+def _places(file: str, tree: ast.Module) -> Iterator[Place]:
+    waiting: list[tuple[ast.AST, str]] = [(child, "") for child in reversed(tree.body)]
+    while waiting:
+        node, within = waiting.pop()
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                within = f"{within}.{name}".lstrip(".")
+            case ast.ClassDef(name=name):
+                within = f"{within}.{name}".lstrip(".")
+            case ast.Assign(targets=[ast.Name(id=name)]) if not within:
+                within = name
+        yield Place(file, within, node)
+        waiting += ((child, within) for child in reversed([*ast.iter_child_nodes(node)]))
 
 
 # What domain may know.
@@ -209,7 +215,7 @@ PIPELINES = {
 _ENDS = re.compile(r"(?:begin|commit|rollback|savepoint|start transaction)\b", re.IGNORECASE)
 
 
-@lru_cache
+@cache
 def _calls() -> dict[str, set[tuple[str, str]]]:
     """Where each method is called."""
     found: dict[str, set[tuple[str, str]]] = {}
@@ -255,8 +261,8 @@ _SQL_CLOCK = re.compile(
 # The outbox is between this desk and its relays: when a row was written, when to try again. Rows
 # are compared with the same server's clock, and no decision about a ticket reads them.
 SQL_CLOCKS = {
-    ("models/ledger.py", "_INSERT_OUTBOX"): "when a fact may be told",
-    ("services/bulk.py", "_outbox"): "likewise, of a job",
+    ("models/ledger/writing.py", "_INSERT_OUTBOX"): "when a fact may be told",
+    ("services/bulk/jobs.py", "_outbox"): "likewise, of a job",
     ("services/learning.py", "tell"): "likewise, of a training or a backtest",
     ("services/passwords.py", "PasswordLinks.make"): "likewise, of a link to be mailed",
     ("services/queues.py", "_again_later"): "when a fact was written; when to tell it is said",
@@ -299,7 +305,7 @@ def sql_clocks() -> set[tuple[str, str]]:
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
-        for place in places(path, tree):
+        for place in places(path):
             match place.node:
                 case ast.Constant(value=str(said)) if id(place.node) not in prose:
                     if _SQL_CLOCK.search(said):

@@ -155,6 +155,13 @@ class LiveDesk:
                 assert time.monotonic() < until_, f"{what} on {number} was never accepted"
                 await asyncio.sleep(0.2)
 
+    async def look(self, number: int) -> None:
+        """Asks what the ticket's workflow waits for, and does not mind being told nothing."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=20) as client:
+            client.headers["Authorization"] = f"Bearer {self.agent_token}"
+            with contextlib.suppress(httpx.TransportError):
+                await client.get(f"/api/v1/tickets/{number}/workflow")
+
     async def settled(self, *, within: float = 120) -> None:
         """Everything committed was told: the outbox is empty, and no ticket awaits triage."""
 
