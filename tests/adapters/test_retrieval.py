@@ -72,6 +72,41 @@ def test_none_are_asked_for_none_come(index: Retriever) -> None:
     assert index.search("refund", 0) == []
 
 
+@pytest.mark.parametrize(
+    ("texts", "asked", "found"),
+    [
+        # Numbers tell more than anything else.
+        (["Order 20417 is late", "Order 20418 is late", "Order 20419 is late"], "20418", 1),
+        (["Fehler 0x80070005", "Fehler 0x80070057"], "fehler 0x80070057", 1),
+        # The same words, put another way.
+        (
+            ["Move money from savings to checking", "Move money from checking to savings"],
+            "from checking to savings",
+            1,
+        ),
+        # Line ends written out, as exports have them.
+        (["Hello,\\n\\nprinter\\nbroken", "Hello,\\n\\nrouter\\nbroken"], "router broken", 1),
+        (["Facturation", "Créer un compte"], "creer un compte", 1),
+        (["Die Rechnung", "Der Schlüssel"], "schluessel", 1),
+        (["<p>Reset&nbsp;password</p>", "<p>Close&nbsp;account</p>"], "close account", 1),
+    ],
+)
+def test_what_tells_documents_apart_counts(texts: list[str], asked: str, found: int) -> None:
+    documents = [Document(str(place), text) for place, text in enumerate(texts)]
+    assert Retriever.build(documents).search(asked, 1)[0].id == str(found)
+
+
+@pytest.mark.slow
+def test_ten_thousand_documents_are_an_index_within_bounds() -> None:
+    words = [f"word{n}" for n in range(3_000)]
+    texts = [
+        " ".join(words[(n * 7 + k * k * (1 + n // 3_000)) % 3_000] for k in range(60))
+        for n in range(10_000)
+    ]
+    built = Retriever.build([Document(str(n), text) for n, text in enumerate(texts)])
+    assert [built.search(texts[n], 1)[0].id for n in (0, 4_321, 9_999)] == ["0", "4321", "9999"]
+
+
 def test_threads_share_one_index(index: Retriever) -> None:
     texts = [document.text for document in ARTICLES] * 10
     expected: list[list[Hit]] = [index.search(text, 3) for text in texts]
