@@ -60,6 +60,12 @@ def of_country(
         raise Invalid(
             f"No holidays are known for {named}.", fields={"/region": "is not known"}
         ) from error
+    if language is not None and language not in found.supported_languages:
+        named = ", ".join(found.supported_languages) or "its own"
+        raise Invalid(
+            f"The holidays of {code} have no names in {language}. There are: {named}.",
+            fields={"/language": "is not known there"},
+        )
     name = f"{code}-{region}" if region else code
     return HolidayList(
         name=name,
@@ -93,8 +99,14 @@ def of_ics(
         raise Invalid("This is no iCalendar file.", fields={"/file": "holds no VCALENDAR"})
     days: dict[date, str] = {}
     for entry in entries:
-        for day, said in _dates_of(entry, first, last):
-            days.setdefault(day, said)
+        try:
+            for day, said in _dates_of(entry, first, last):
+                days.setdefault(day, said)
+        except OverflowError as error:  # before the year 1, or after 9999
+            raise Invalid(
+                "The file has a date or length that no calendar holds.",
+                fields={"/file": "has a date or length out of range"},
+            ) from error
         if len(days) > MOST_DAYS:
             raise Invalid("The file names too many dates.", fields={"/file": "too many dates"})
     return HolidayList(
@@ -184,8 +196,8 @@ def _repeated(start: date, rule: str, first: date, last: date) -> Iterator[date]
             f"The file repeats an entry in a way that is not understood: {rule}.",
             fields={"/file": "repeats an entry otherwise than every year on its date"},
         )
-    every = max(int(parts.get("INTERVAL", "1")), 1)
-    count = min(int(parts.get("COUNT", str(_MOST_REPEATS))), _MOST_REPEATS)
+    every = max(_number(parts.get("INTERVAL", "1")), 1)
+    count = min(_number(parts.get("COUNT", str(_MOST_REPEATS))), _MOST_REPEATS)
     until = _when(({}, parts["UNTIL"]))[0].date() if "UNTIL" in parts else last
     given = 0
     for year in range(start.year, min(last.year, until.year) + 1, every):
@@ -226,11 +238,21 @@ def _duration(value: str) -> timedelta:
             f"The file has a length that is none: {value[:40]!r}.",
             fields={"/file": "has a length that is none"},
         )
-    weeks, days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    weeks, days, hours, minutes, seconds = (_number(part or "0") for part in found.groups())
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _number(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", value):
+        raise Invalid(
+            f"The file has a number that is none: {value[:40]!r}.",
+            fields={"/file": "has a number that is none"},
+        )
+    return int(value)
 
 
 def _text(entry: Properties, name: str) -> str:
     if name not in entry:
         return ""
-    return re.sub(r"\\([\\;,nN])", lambda m: " " if m[1] in "nN" else m[1], entry[name][0][1])[:200]
+    said = entry[name][0][1].replace("\0", "")  # which Postgres keeps in no text
+    return re.sub(r"\\([\\;,nN])", lambda m: " " if m[1] in "nN" else m[1], said)[:200]

@@ -28,9 +28,16 @@ def _spelled(value: object) -> object:
     raise ValueError("is a time with its offset, as 2026-05-04T10:12:00Z or …+02:00")
 
 
+def _counted_from(value: datetime) -> datetime:
+    """Months before it and years after it are times too."""
+    if not 1900 <= value.year <= 9000:
+        raise ValueError("is a time between the years 1900 and 9000")
+    return value
+
+
 # A time in an address or a body. Without this a number is one too: seconds since 1970, or
 # milliseconds where it is large, which nobody means; and so is a time that leaves its zone open.
-Instant = Annotated[AwareDatetime, BeforeValidator(_spelled)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_spelled), AfterValidator(_counted_from)]
 
 
 @lru_cache(maxsize=10_000)

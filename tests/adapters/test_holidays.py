@@ -63,6 +63,15 @@ def test_an_unknown_country_or_region_is_refused(
 
 
 @known
+def test_a_language_without_names_is_refused_and_the_others_are_told() -> None:
+    with pytest.raises(Invalid, match="en_US") as refused:
+        holidays.of_country("DE", years=[2025], language="xx")
+    assert "/language" in refused.value.fields
+    english = holidays.of_country("DE", years=[2025], language="en_US")
+    assert english.days[date(2025, 1, 1)] == "New Year's Day"
+
+
+@known
 @pytest.mark.parametrize("years", [[], range(2000, 2040)])
 def test_years_are_some_and_not_too_many(years: list[int]) -> None:
     with pytest.raises(Invalid):
@@ -145,12 +154,25 @@ def test_cancelled_entries_and_alarms_inside_entries_are_passed_over() -> None:
         ics("DTSTART;VALUE=DATE:20250101\r\nDURATION:long"),
         ics("DTSTART;VALUE=DATE:20250101\r\nRRULE:FREQ=WEEKLY"),
         ics("DTSTART;VALUE=DATE:20250101\r\nRRULE:FREQ=YEARLY;BYDAY=1MO"),
+        ics("DTSTART;VALUE=DATE:20250101\r\nRRULE:FREQ=YEARLY;INTERVAL=two"),
+        ics("DTSTART;VALUE=DATE:20250101\r\nRRULE:FREQ=YEARLY;COUNT="),
+        ics("DTSTART;VALUE=DATE:99991231"),
+        ics("DTSTART;VALUE=DATE:20250101\r\nDTEND;VALUE=DATE:00010101"),
+        ics("DTSTART;VALUE=DATE:00010101\r\nDTEND;VALUE=DATE:99991231\r\nRRULE:FREQ=YEARLY"),
+        ics("DTSTART;VALUE=DATE:20250101\r\nDURATION:P99999999999W"),
+        ics(f"DTSTART;VALUE=DATE:20250101\r\nDURATION:P{'9' * 5000}D"),
         "x" * (holidays.MOST_BYTES + 1),
     ],
 )
 def test_what_is_not_understood_is_refused_instead_of_opening_closed_days(text: str) -> None:
     with pytest.raises(Invalid):
         days(text)
+
+
+def test_a_name_holds_nothing_that_cannot_be_stored() -> None:
+    assert days(ics("DTSTART;VALUE=DATE:20250101\r\nSUMMARY:New\0 Year")) == {
+        "2025-01-01": "New Year"
+    }
 
 
 def test_a_file_without_entries_closes_nothing() -> None:
