@@ -1,4 +1,4 @@
-"""The desk's language model, and drafts of replies that rest on the desk's own words."""
+"""The desk's language model: drafts that rest on the desk's own words, and summaries."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -13,10 +13,11 @@ from api.editing import record
 from api.routing import Route
 from api.shapes import Request, Shape, examples
 from api.tickets.acting import Number, Replier
+from api.tickets.suggesting import WrittenPart
 from domain.permissions import Permission, Principal
 from domain.webhooks import LONGEST_URL
 from models.session import Row
-from services import audit, drafting
+from services import audit, digests, drafting, language_models
 from services.sealing import Seal
 from services.suggestions import Kind, Verdict
 from services.tickets import clock
@@ -28,8 +29,10 @@ Admin = Annotated[Principal, Depends(Allowed(Permission.SETTINGS_MANAGE))]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Money = Annotated[float, Field(ge=0, le=1_000_000)]
 
-DRAFTS = Counter("drafts_total", "Drafts that were asked for, by what came of them.", ["state"])
-TOKENS = Counter("draft_tokens_total", "Tokens that drafts took.", ["direction"])
+DRAFTS = Counter(
+    "drafts_total", "Drafts and summaries that were asked for, by what came of them.", ["state"]
+)
+TOKENS = Counter("draft_tokens_total", "Tokens that drafts and summaries took.", ["direction"])
 
 
 class UsedOut(Shape):
@@ -127,6 +130,31 @@ class DraftOut(Shape):
     finished_at: datetime | None
 
 
+class SummaryPartsOut(Shape):
+    problem: WrittenPart
+    tried: WrittenPart
+    state: WrittenPart
+
+
+class WrittenSummaryOut(Shape):
+    """`drafted`: its parts are there. `refused`: what came back rests on no message, or there was
+    nothing to sum up; `failed`: the model was not there. Then the ticket's own sentences remain."""
+
+    id: UUID
+    state: Literal["asked", "drafted", "refused", "failed"]
+    detail: str | None = Field(description="Why there is no summary.")
+    parts: SummaryPartsOut | None
+    model: str
+    prompt_version: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    redacted: int = Field(description="How many things about persons were kept back.")
+    user_id: UUID
+    created_at: datetime
+    finished_at: datetime | None
+
+
 class DraftVerdictIn(Request):
     """What was done with it: sent as it was, sent after changes, or not wanted."""
 
@@ -142,7 +170,7 @@ def _seal(served: Served) -> Seal:
 @router.get("/language-model", summary="How drafts are made")
 async def get_language_model(caller: Viewer, work: Tx) -> LanguageModelOut:
     """The desk's language model, its limits and what was used of them."""
-    return LanguageModelOut.model_validate(await drafting.settings_of(work, now=clock()))
+    return LanguageModelOut.model_validate(await language_models.settings_of(work, now=clock()))
 
 
 @router.put("/language-model", summary="Set up a language model")
@@ -151,7 +179,7 @@ async def put_language_model(
 ) -> LanguageModelOut:
     """Text of this desk leaves for that server from then on, when an agent asks for a draft; names,
     addresses, phone, card and account numbers are replaced before. The key is kept sealed."""
-    row, changed = await drafting.put(
+    row, changed = await language_models.put(
         work,
         body.model_dump(exclude={"key"}),
         key=body.key.get_secret_value() if body.key is not None else None,
@@ -168,7 +196,7 @@ async def put_language_model(
 @router.delete("/language-model", status_code=204, summary="Forget the language model")
 async def delete_language_model(caller: Admin, work: Tx, origin: From) -> None:
     """Its key too. What was drafted stays as it is."""
-    if await drafting.remove(work):
+    if await language_models.remove(work):
         await record(work, caller, origin, "language_model.deleted", "language_model", None, {})
 
 
@@ -192,24 +220,64 @@ async def draft_reply(
             seal=_seal(served),
             now=clock(),
         )
-        if question.messages or question.row["state"] == "refused":
+        if question.is_new or question.asked.row["state"] == "refused":
             await audit.record(
                 work,
                 caller=caller,
                 origin=origin,
                 action="draft.asked",
                 target_kind="draft",
-                target_id=question.draft_id,
-                data={"number": number, "redacted": question.row["redacted"]},
+                target_id=question.asked.id,
+                data={"number": number, "redacted": question.asked.row["redacted"]},
             )
     # No transaction is open while somebody else is asked.
-    models = drafting.models(allow_private=served.settings.webhooks_allow_private)
+    models = language_models.models(allow_private=served.settings.webhooks_allow_private)
     row = await drafting.answered(served.database, caller.tenant_id, question, models, now=clock)
-    if question.messages:
-        DRAFTS.labels(row["state"]).inc()
-        TOKENS.labels("input").inc(row["input_tokens"])
-        TOKENS.labels("output").inc(row["output_tokens"])
+    if question.is_new:
+        _count(row)
     return _shown(row)
+
+
+@router.post(
+    "/tickets/{number}/summaries", status_code=201, summary="Sum up a conversation in other words"
+)
+async def write_summary(
+    number: Number, caller: Replier, served: Served, origin: From, key: EventKey
+) -> WrittenSummaryOut:
+    """Asks the desk's language model for the problem, what was tried and how it stands, from the
+    public messages alone, redacted as for drafts; each part names the messages it rests on. Notes
+    stay in the house. `GET /api/v1/tickets/{number}/summary` shows the newest beside the ticket's
+    own sentences, which need no model.
+
+    409 `no_language_model` where there is none, `budget_spent` where it may cost no more.
+    """
+    async with served.database.transaction(caller.tenant_id) as work:
+        desk = await served.desks.current(work)
+        question = await digests.ask(
+            work,
+            caller,
+            number,
+            summary_id=digests.id_of(caller.tenant_id, number, key),
+            desk=desk,
+            seal=_seal(served),
+            now=clock(),
+        )
+        if question.is_new:
+            await audit.record(
+                work,
+                caller=caller,
+                origin=origin,
+                action="summary.asked",
+                target_kind="summary",
+                target_id=question.asked.id,
+                data={"number": number, "redacted": question.asked.row["redacted"]},
+            )
+    # No transaction is open while somebody else is asked.
+    models = language_models.models(allow_private=served.settings.webhooks_allow_private)
+    row = await digests.answered(served.database, caller.tenant_id, question, models, now=clock)
+    if question.is_new:
+        _count(row)
+    return WrittenSummaryOut.model_validate(row)
 
 
 @router.get("/tickets/{number}/drafts", summary="What was drafted for a ticket")
@@ -227,6 +295,12 @@ async def judge_draft(
     said: dict[str, object] = {"number": number, "verdict": body.verdict}
     await record(work, caller, origin, "draft.judged", "draft", draft_id, said)
     return _shown(row)
+
+
+def _count(row: Row) -> None:
+    DRAFTS.labels(row["state"]).inc()
+    TOKENS.labels("input").inc(row["input_tokens"])
+    TOKENS.labels("output").inc(row["output_tokens"])
 
 
 def _shown(row: Row) -> DraftOut:

@@ -208,7 +208,7 @@ def drafted(
 
     `question` are the redacted words that were asked.
     """
-    said = _object(content)
+    said = answer_of(content)
     if said.get("covered") is not True:
         raise Unusable("The sources do not cover the question.")
     reply, citations = said.get("reply"), said.get("citations")
@@ -216,20 +216,20 @@ def drafted(
         raise Unusable("Its answer holds no reply.")
     if not isinstance(citations, list) or not all(isinstance(one, str) for one in citations):
         raise Unusable("It names no sources.")
-    marks = [mark for found in _MARK.findall(reply) for mark in re.split(r"\s*,\s*", found)]
+    marks = marks_of(reply)
     cited = tuple(dict.fromkeys([*marks, *(one.strip("[] ") for one in citations)]))
     known = {one.mark: one for one in sources}
     if not cited or not marks:
         raise Unusable("It cites no source.")
     if not set(cited) <= known.keys():
         raise Unusable("It cites a source that does not exist.")
-    text = _MARK.sub("", reply).strip()
-    carried = " ".join(f"{one.title} {one.text}" for one in sources if one.mark in cited)
-    _refuse_made_up(text, carried, " ".join(question))
+    text = unmarked(reply)
+    refuse_made_up(text, [one for one in sources if one.mark in cited], " ".join(question))
     return Drafted(redactor.restored(text), cited)
 
 
-def _object(content: str) -> Mapping[str, object]:
+def answer_of(content: str) -> Mapping[str, object]:
+    """The JSON object that an answer is. Raises Unusable."""
     try:
         said = json.loads(_FENCE.sub("", content.strip()))
     except (ValueError, RecursionError) as error:
@@ -239,7 +239,22 @@ def _object(content: str) -> Mapping[str, object]:
     return said
 
 
-def _refuse_made_up(text: str, carried: str, asked: str) -> None:
+def marks_of(text: str) -> list[str]:
+    """The marks that stand in `text`, in order."""
+    return [mark for found in _MARK.findall(text) for mark in re.split(r"\s*,\s*", found)]
+
+
+def unmarked(text: str) -> str:
+    """`text` as it reads without marks."""
+    return _MARK.sub("", text).strip()
+
+
+def refuse_made_up(text: str, cited: Sequence[Source], asked: str) -> None:
+    """Passes where each link of `text` is in a cited source, each number there or in `asked`.
+
+    Raises Unusable.
+    """
+    carried = " ".join(f"{one.title} {one.text}" for one in cited)
     plain = _ANY_PLACEHOLDER.sub(" ", text)
     links = {link.rstrip(".,;:!?").casefold() for link in _LINK.findall(plain)}
     if not all(link in carried.casefold() for link in links):
@@ -305,9 +320,13 @@ __all__ = [
     "Source",
     "Unusable",
     "Used",
+    "answer_of",
     "drafted",
+    "marks_of",
     "prompt",
+    "refuse_made_up",
     "refuse_over",
     "tokens_of",
+    "unmarked",
     "without_persons",
 ]

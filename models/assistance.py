@@ -50,6 +50,7 @@ class Draft(Owned, Base):
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
         ),
+        CheckConstraint("kind in ('reply', 'summary')", name="kind"),
         CheckConstraint("state in ('asked', 'drafted', 'refused', 'failed')", name="state"),
         CheckConstraint("state <> 'drafted' or text is not null", name="drafted"),
         CheckConstraint("verdict in ('accepted', 'edited', 'rejected')", name="verdict"),
@@ -57,11 +58,13 @@ class Draft(Owned, Base):
         Index("ix_drafts_ticket", "tenant_id", "ticket_id"),
     )
 
+    kind: Mapped[str] = mapped_column(Text, server_default="reply")
     ticket_id: Mapped[uuid.UUID]
     user_id: Mapped[uuid.UUID]
     state: Mapped[str] = mapped_column(Text)
     detail: Mapped[str | None] = mapped_column(Text)  # why there is no draft
     text: Mapped[str | None] = mapped_column(Text)
+    parts: Mapped[dict[str, object] | None] = mapped_column(JSONB)  # of a summary
     sources: Mapped[list[object]] = mapped_column(JSONB, server_default="[]")
     model: Mapped[str] = mapped_column(Text)
     prompt_version: Mapped[str] = mapped_column(Text)

@@ -1,19 +1,30 @@
 """A ticket's conversation in short."""
 
 import asyncio
+from dataclasses import dataclass
 
 from domain.errors import TicketNotFound
 from domain.permissions import Principal
 from domain.summaries import MOST_MESSAGES, Author, Said, Summary, summary
-from models.session import Work
+from models.session import Row, Work
+from services import digests
 from services.views import visible
 
 _MOST_TEXT = 20_000  # of a message: quotes are cut from it afterwards
 _AUTHORS: dict[str, Author] = {"customer": "customer", "user": "agent"}
 
 
-async def of_ticket(work: Work, caller: Principal, number: int) -> tuple[Summary, int]:
-    """The summary of what the caller may read, and how many messages there are.
+@dataclass(frozen=True, slots=True)
+class InShort:
+    """A conversation in its own sentences, and in a model's words where it was asked for them."""
+
+    summary: Summary
+    messages: int  # how many there are
+    written: Row | None = None
+
+
+async def of_ticket(work: Work, caller: Principal, number: int) -> InShort:
+    """The summary of what the caller may read.
 
     Raises TicketNotFound.
     """
@@ -35,7 +46,8 @@ async def of_ticket(work: Work, caller: Principal, number: int) -> tuple[Summary
     )
     tickets, [counted], rows = await work.batch(
         (
-            f"select t.subject from tickets t where t.id = {mine} and t.tenant_id = %(tenant)s",
+            "select t.id, t.subject from tickets t"
+            f" where t.id = {mine} and t.tenant_id = %(tenant)s",
             parameters,
         ),
         (f"select count(*) as n {of_ticket}", parameters),
@@ -57,8 +69,10 @@ async def of_ticket(work: Work, caller: Principal, number: int) -> tuple[Summary
         )
         for row in rows
     ]
+    written = await digests.newest(work, tickets[0]["id"])
     # A thousand sentences are half a second.
-    return await asyncio.to_thread(summary, tickets[0]["subject"], said), counted["n"]
+    found = await asyncio.to_thread(summary, tickets[0]["subject"], said)
+    return InShort(found, counted["n"], written)
 
 
-__all__ = ["of_ticket"]
+__all__ = ["InShort", "of_ticket"]

@@ -98,11 +98,33 @@ class SentenceOut(Shape):
     internal: bool = Field(description="From a note: not for customers.")
 
 
+class WrittenPart(Shape):
+    """In a language model's words; whatever it states is in the messages it names."""
+
+    text: str = Field(description="Empty where there is nothing to say.")
+    message_ids: list[UUID]
+
+
+class WrittenOut(Shape):
+    """What the desk's language model made of the public messages, as it was asked for."""
+
+    problem: WrittenPart
+    tried: WrittenPart
+    state: WrittenPart
+    model: str
+    prompt_version: str
+    created_at: datetime
+    since: int = Field(description="Public messages that came after it: none, and it is current.")
+
+
 class SummaryOut(Shape):
     messages: int = Field(description="How many there are.")
     problem: list[SentenceOut]
     tried: list[SentenceOut]
     state: list[SentenceOut] = Field(description="How it stands: the last words of both sides.")
+    written: WrittenOut | None = Field(
+        description="The newest of `POST /api/v1/tickets/{number}/summaries`; null without one."
+    )
 
 
 class RenderedOut(Shape):
@@ -152,13 +174,16 @@ async def judge_suggestion(
 @router.get("/{number}/summary", summary="A conversation in short")
 async def read_summary(number: Number, caller: Viewer, work: Tx) -> SummaryOut:
     """Sentences of the conversation itself, each with the message it is from: nothing is put into
-    other words. Notes count too: it is for agents."""
-    found, messages = await summaries.of_ticket(work, caller, number)
+    other words. Notes count too: it is for agents. Beside them stands what a language model wrote,
+    where somebody asked for it."""
+    short = await summaries.of_ticket(work, caller, number)
+    found, written = short.summary, short.written
     return SummaryOut(
-        messages=messages,
+        messages=short.messages,
         problem=[SentenceOut.model_validate(one) for one in found.problem],
         tried=[SentenceOut.model_validate(one) for one in found.tried],
         state=[SentenceOut.model_validate(one) for one in found.state],
+        written=WrittenOut.model_validate({**written, **written["parts"]}) if written else None,
     )
 
 

@@ -139,3 +139,49 @@ def test_active_tickets_get_the_score_that_their_next_event_would_give_them(post
         (0, None, 0, None, 0),
     ]
     assert left == (0,)
+
+
+@pytest.mark.slow
+def test_tickets_that_were_over_before_their_verdict_wait_for_none_and_others_still_do(
+    postgres: str,
+) -> None:
+    name = f"m_{uuid.uuid4().hex[:12]}"
+    urls = _create(postgres, name, template=None)
+    config = migrations._config(migrations._driver(urls.owner))
+    command.upgrade(config, "0016")
+    tenant, customer = uuid.uuid4(), uuid.uuid4()
+    had = [("open", "pending"), ("closed", "pending"), ("closed", "done"), ("closed", "off")]
+
+    def states() -> list[str]:
+        with psycopg.connect(make_conninfo(postgres, dbname=name)) as connection:
+            return [r[0] for r in connection.execute("select triage from tickets order by number")]
+
+    with psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True) as connection:
+        connection.execute(
+            "insert into tenants (id, slug, name, created_at) values (%s, 'acme', 'Acme', %s)",
+            (tenant, NOW),
+        )
+        for place, category in enumerate(("open", "closed")):
+            connection.execute(
+                "insert into statuses (tenant_id, key, name, category, customer_label, position)"
+                " values (%s, %s, %s, %s, 'A', %s)",
+                (tenant, category, category, category, place),
+            )
+        connection.execute(
+            "insert into customers (tenant_id, id, name, created_at, updated_at)"
+            " values (%s, %s, 'Mia', %s, %s)",
+            (tenant, customer, NOW, NOW),
+        )
+        for number, (category, triage) in enumerate(had, start=1):
+            connection.execute(
+                "insert into tickets (tenant_id, id, number, subject, status, category,"
+                " requester_id, channel, created_by_kind, seq, message_seq, created_at,"
+                " updated_at, triage, closed_at) values (%s, %s, %s, 'Hi', %s, %s, %s, 'email',"
+                " 'customer', 1, 1, %s, %s, %s, %s)",
+                (tenant, uuid.uuid4(), number, category, category, customer, NOW, NOW, triage,
+                 NOW if category == "closed" else None),
+            )  # fmt: skip
+    command.upgrade(config, "0017")
+    assert states() == ["pending", "skipped", "done", "off"]
+    command.downgrade(config, "0016")
+    assert states() == ["pending", "pending", "done", "off"]
