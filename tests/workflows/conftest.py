@@ -13,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -175,14 +177,20 @@ class Bench:
         wanted = ticket.seq if seq is None else seq
         async with asyncio.timeout(20):
             while True:
-                shown = await self.handle(tenant, ticket).describe()
-                if shown.raw_description.HasField("pending_workflow_task"):
+                if await self._is_in_a_task(tenant, ticket):
                     await asyncio.sleep(0.02)
                     continue
                 answer = await self.handle(tenant, ticket).query(TicketWorkflow.current)
                 if int(str(answer["seq"])) >= wanted and not answer["effects"]:
                     return answer
                 await asyncio.sleep(0.05)
+
+    async def _is_in_a_task(self, tenant: uuid.UUID, ticket: Ticket) -> bool:
+        execution = WorkflowExecution(workflow_id=self.ref(tenant, ticket).workflow_id)
+        shown = await self.client.workflow_service.describe_workflow_execution(
+            DescribeWorkflowExecutionRequest(namespace=self.client.namespace, execution=execution)
+        )
+        return shown.HasField("pending_workflow_task")
 
     async def settled(self, tenant: uuid.UUID, ticket: Ticket) -> None:
         """Every effect is carried out, and the workflow has heard of what they brought."""
