@@ -66,7 +66,6 @@ from services.files import files_under
 from services.passwords import PasswordLinks
 from services.places import database_id
 from services.queues import QueueDestination
-from services.search import Search
 from services.simulations import Processes, SimulationRunner
 from services.tickets import Tickets
 from services.webhooks import WebhookSecrets
@@ -109,7 +108,6 @@ class Parts:
     tickets: Tickets
     desks: Desks
     index: SearchIndex | None
-    search: Search
     redis: Redis | None
     search_attributes: bool
 
@@ -143,7 +141,6 @@ async def parts(settings: Settings, client: Client) -> AsyncIterator[Parts]:
             tickets=Tickets(desks),
             desks=desks,
             index=index,
-            search=Search(desks, index),
             redis=redis,
             search_attributes=await _attributes_usable(settings, client),
         )
@@ -342,7 +339,7 @@ def relays(p: Parts) -> list[relay.Relay]:
         ),
         relay.Relay(
             p.relay_database,
-            IndexDestination(p.database, p.search, p.index) if p.index else Dropped("index"),
+            IndexDestination(p.database, p.index) if p.index else Dropped("index"),
         ),
         relay.Relay(p.relay_database, LiveDestination(p.redis) if p.redis else Dropped("live")),
         relay.Relay(p.relay_database, QueueDestination(p.database, p.tickets, p.desks)),

@@ -169,8 +169,6 @@ class SearchIndex:
             await self.ensure()
             return await self._asked(lambda: self._told(documents))
 
-    upsert_many = tell
-
     async def search(
         self,
         tenant_id: UUID,

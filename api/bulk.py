@@ -91,13 +91,18 @@ class BulkRequest(Request):
 
 
 class BulkJob(Shape):
-    """`counts`: tickets queued, done, unchanged, refused, cancelled, undone, kept."""
+    """`counts`: tickets queued, done, unchanged, refused, cancelled, undone, kept.
+
+    `codes` counts those with a code: `breached` are late now that they are timed anew, any other
+    says why tickets were refused or kept.
+    """
 
     id: UUID
     created_by: UUID
     state: str
     total: int
     counts: dict[str, int]
+    codes: dict[str, int] = {}
     action: dict[str, object]
     created_at: datetime
     finished_at: datetime | None

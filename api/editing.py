@@ -76,7 +76,7 @@ async def record(
     action: str,
     kind: str,
     target: UUID | str | None,
-    data: dict[str, object],
+    data: Mapping[str, object],
 ) -> None:
     """Puts a change of the configuration into the audit log."""
     await audit.record(

@@ -1,6 +1,5 @@
 """Agents and teams."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,6 +9,7 @@ from pydantic import EmailStr, Field
 
 from api.cursors import Cursor, Limit, after_id, cursor_of
 from api.deps import Allowed, From, Served, Tx
+from api.editing import record
 from api.resources import Resources
 from api.routing import Route, shown_once
 from api.shapes import Page, Request, Shape, examples
@@ -223,7 +223,9 @@ async def create_team(body: TeamRequest, caller: Manager, work: Tx, origin: From
     team_id = await people.create_team(
         work, name=body.name, routing=body.routing, rules=body.rules, now=now
     )
-    await _team_audit(work, caller, origin, "team.created", team_id, body.model_dump(mode="json"))
+    await record(
+        work, caller, origin, "team.created", "team", team_id, body.model_dump(mode="json")
+    )
     return Team.model_validate(await people.team(work, team_id))
 
 
@@ -252,7 +254,7 @@ async def patch_team(
     )
     changes = await people.change_team(work, team_id, change)
     if changes:
-        await _team_audit(work, caller, origin, "team.changed", team_id, {"changes": changes})
+        await record(work, caller, origin, "team.changed", "team", team_id, {"changes": changes})
     shown = Team.model_validate(await people.team(work, team_id))
     put_tag(response, shown)
     return shown
@@ -269,7 +271,7 @@ async def put_member(
 ) -> Team:
     if await people.put_member(work, team_id, user_id, lead=body.lead):
         said = {"user_id": str(user_id), "lead": body.lead}
-        await _team_audit(work, caller, origin, "team.member_set", team_id, said)
+        await record(work, caller, origin, "team.member_set", "team", team_id, said)
     return Team.model_validate(await people.team(work, team_id))
 
 
@@ -281,7 +283,7 @@ async def remove_member(
     async with served.database.transaction(caller.tenant_id) as work:
         if await people.remove_member(work, team_id, user_id, origin=origin, now=clock()):
             said = {"user_id": str(user_id)}
-            await _team_audit(work, caller, origin, "team.member_removed", team_id, said)
+            await record(work, caller, origin, "team.member_removed", "team", team_id, said)
     await _release(served, caller, origin, user_id, team_id)
 
 
@@ -296,23 +298,4 @@ async def _release(
         team_id=team_id,
         caller=caller,
         origin=origin,
-    )
-
-
-async def _team_audit(
-    work: Tx,
-    caller: Principal,
-    origin: Origin,
-    action: str,
-    team_id: UUID,
-    said: Mapping[str, object],
-) -> None:
-    await audit.record(
-        work,
-        caller=caller,
-        origin=origin,
-        action=action,
-        target_kind="team",
-        target_id=team_id,
-        data=said,
     )

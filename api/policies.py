@@ -1,6 +1,6 @@
 """Policies before they are in force, and after: drafts, trying one, timing open tickets anew."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
@@ -12,12 +12,13 @@ from api.deps import From, Served, Tx
 from api.editing import record
 from api.problems import also
 from api.routing import Route
-from api.shapes import Request, Shape, examples
+from api.shapes import Instant, Request, Shape, examples
 from api.sla import Manager, PolicyIn, PolicyOut, PolicyPatch, Viewer
 from api.tickets.timing import PolicyVerdict, TimedBy
 from domain.errors import Invalid
 from domain.permissions import Permission
-from domain.sla import Policy
+from domain.sla import BusinessDays, Policy
+from domain.states import Priority
 from models.base import new_id
 from models.session import Row
 from services import bulk, configuration, timing
@@ -69,6 +70,7 @@ class TryIn(Request):
     policy_id: UUID | None = None
     draft: bool = False
     policy: PolicyIn | None = None
+    start: Instant | None = Field(default=None, description="When clocks would begin; else now.")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -79,12 +81,25 @@ class TryIn(Request):
         return self
 
 
+class DueIfBegun(Shape):
+    """What one target comes to in the hours of its calendar."""
+
+    metric: str
+    priority: Priority
+    target: timedelta | BusinessDays
+    due_at: datetime | None = Field(description="Null: there is not that much open time ahead.")
+
+
 class Tried(Shape):
-    """Whether a policy applies to a ticket, condition by condition, and which one does now."""
+    """Whether a policy applies to a ticket, condition by condition, and which one does now.
+
+    `due` says what each target comes to, had its clock begun at the time asked for.
+    """
 
     number: int
     verdict: PolicyVerdict
     in_force: TimedBy | None = Field(description="The policy that applies to the ticket now.")
+    due: list[DueIfBegun]
 
 
 def _draft(row: Row) -> DraftOut:
@@ -103,13 +118,17 @@ async def try_policy(body: TryIn, caller: Viewer, served: Served, work: Tx) -> T
         policy = await configuration.checked_policy(
             work, new_id(), 1, body.policy.name, body.policy.terms()
         )
-    found, present = await timing.tried(work, served.desks, caller, body.number, policy)
+    start = body.start or clock()
+    found, present, due = await timing.tried(
+        work, served.desks, caller, body.number, policy, start=start
+    )
     return Tried(
         number=body.number,
         verdict=PolicyVerdict.of(found),
         in_force=None
         if present is None
         else TimedBy(policy_id=present.id, name=present.name, version=present.version),
+        due=[DueIfBegun.model_validate(one) for one in due],
     )
 
 

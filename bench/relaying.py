@@ -14,9 +14,7 @@ from bench.load import Plan, press
 from bench.place import Place
 from domain.lifecycle import Change
 from services import relay
-from services.desks import Desks
 from services.destinations import IndexDestination, LiveDestination, WorkflowsDestination
-from services.search import Search
 
 AT_ONCE = 12  # as many calls as the relay has under way
 ENOUGH = 5 * relay.BATCH
@@ -38,9 +36,8 @@ async def run(place: Place) -> list[Figure]:
         workflows = relay.Relay(
             database, WorkflowsDestination(database, TicketWorkflows(client), at_once=AT_ONCE)
         )
-        search = Search(Desks(), index)
         others = {
-            "index": relay.Relay(database, IndexDestination(place.live.database, search, index)),
+            "index": relay.Relay(database, IndexDestination(place.live.database, index)),
             "live": relay.Relay(database, LiveDestination(redis)),
         }
         told, called = [], []

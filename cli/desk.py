@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.status import Status
 from rich.text import Text
 
 from cli import logins
 from cli.output import Mistake, answer, answers, line, notes, say, table
 from stack import outside
-from stack.desk import (
-    WORKER_METRICS,
-    Desk,
-    environment_of,
-    health_of,
-    running,
-    stop_on_signals,
-    terminate,
-)
+from stack.beside import environment_of, health_of, terminate
+from stack.desk import Desk, stop_on_signals
+from stack.embedded import WORKER_METRICS
 from stack.home import FOLDERS, Home
 from stack.postgres import folder_away
 from stack.processes import StackError
-from stack.state import State, read
+from stack.state import State, read, running
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -271,7 +265,7 @@ def _show(report: Mapping[str, object], *, as_json: bool, attached: bool) -> Non
         ("Data", "home"),
     ):
         where.add_row(label, f"[bold]{report[name]}[/]" if report[name] else "none")
-    parts: list[object] = [Text(), where]
+    parts: list[RenderableType] = [Text(), where]
     known = logins_of(report)
     if known:
         people = table("tenant", "e-mail", "password", "role", title="Sign in")
@@ -279,7 +273,7 @@ def _show(report: Mapping[str, object], *, as_json: bool, attached: bool) -> Non
             people.add_row(one.tenant, one.email, f"[bold]{one.password}[/]", one.role)
         parts += [Text(), people]
     last = "Ctrl-C stops everything." if attached else "`holdfast down` stops everything."
-    answers.print(Group(*parts, Text(), Text(last, style="dim")))  # type: ignore[arg-type]
+    answers.print(Group(*parts, Text(), Text(last, style="dim")))
     sys.stdout.flush()
 
 

@@ -29,8 +29,8 @@ from domain.lifecycle import QUEUES, ticket_workflow_id
 from models.session import Database
 from services import relay, training
 from settings import Settings
-from stack.desk import running
 from stack.home import Home
+from stack.state import running
 
 Level = Literal["ok", "warning", "failure"]
 

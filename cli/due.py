@@ -23,7 +23,11 @@ def due(file: Path) -> None:
     code = 0
     for where, text in _cases(file):
         try:
-            raw = json.loads(text)
+            raw = json.loads(text, object_pairs_hook=_once)
+        except SaidTwice as error:
+            _complain(f"{where}: {error}")
+            code = max(code, NO_ANSWER)
+            continue
         except ValueError as error:
             _complain(f"{where} is not JSON: {error}")
             code = max(code, NO_ANSWER)
@@ -45,6 +49,19 @@ def due(file: Path) -> None:
         raise typer.Exit(code)
 
 
+class SaidTwice(ValueError):
+    """One name twice in one JSON object: readers keep the last, people may mean either."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise SaidTwice(f"{name!r} is said twice")
+        found[name] = value
+    return found
+
+
 def _answer(vector: Vector) -> tuple[dict[str, object], bool]:
     """What is printed for a case, and whether that is all one can ask for."""
     try:
@@ -53,8 +70,11 @@ def _answer(vector: Vector) -> tuple[dict[str, object], bool]:
             "due": written(due_of(vector), to_the_second=vector.to_the_second),
         }
         breach = breach_of(vector)
-    except (NeverOpen, StillPaused, OverflowError) as error:
+    except (NeverOpen, StillPaused) as error:
         return {"id": vector.id, "due": None, "why": str(error)}, vector.expects_none
+    except OverflowError:
+        why = "The target reaches beyond the year 9999."
+        return {"id": vector.id, "due": None, "why": why}, vector.expects_none
     if breach is not None:
         found["breached_at"] = written(breach, to_the_second=vector.to_the_second)
     return found, True
@@ -65,7 +85,10 @@ def _cases(file: Path) -> Iterator[tuple[str, str]]:
     text = file.read_text("utf-8-sig")
     if text.lstrip().startswith("["):
         try:
-            listed = json.loads(text)
+            listed = json.loads(text, object_pairs_hook=_once)
+        except SaidTwice:
+            yield str(file), text  # said again where it is read
+            return
         except ValueError:
             listed = []
         if listed and all(isinstance(one, dict) for one in listed):

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from cli.output import Mistake
-from models.session import Database
+from models.session import Database, Row
 from settings import Settings
-from stack.desk import environment_of, running
+from stack.beside import environment_of
 from stack.home import Home
+from stack.state import running
 
 _NEEDED = ("DATABASE_URL", "MIGRATION_DATABASE_URL", "RELAY_DATABASE_URL", "TEMPORAL_ADDRESS")
 
@@ -50,6 +51,16 @@ async def relay_database(settings: Settings) -> AsyncIterator[Database]:
         yield opened
     finally:
         await opened.close()
+
+
+async def tenants_meant(settings: Settings, slug: str | None) -> list[Row]:
+    """The id and slug of every tenant, or of the one named. Raises Mistake where there is none."""
+    async with relay_database(settings) as everything, everything.transaction(None) as work:
+        tenants = await work.rows("select id, slug from tenants order by slug")
+    chosen = [one for one in tenants if slug is None or one["slug"] == slug]
+    if slug is not None and not chosen:
+        raise Mistake(f"There is no tenant {slug!r}.")
+    return chosen
 
 
 async def tenant_named(opened: Database, slug: str) -> UUID:

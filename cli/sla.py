@@ -13,7 +13,7 @@ from uuid import UUID
 import typer
 
 from cli.output import Mistake, answer, answers, command, line, notes, table
-from cli.place import database, relay_database, settings_of, tenant_named
+from cli.place import database, settings_of, tenant_named, tenants_meant
 from domain.comparison import Comparison
 from domain.permissions import GRANTS, Principal, Role
 from domain.statements import proved, signing_key
@@ -29,11 +29,7 @@ from stack.processes import StackError
 async def verify(home: Path, slug: str | None, *, most: int, as_json: bool) -> None:
     """Recounts every cycle and ends with exit code 1 where a row and its timeline disagree."""
     settings = settings_of(Home(home))
-    async with relay_database(settings) as everything, everything.transaction(None) as work:
-        tenants = await work.rows("select id, slug from tenants order by slug")
-    chosen = [one for one in tenants if slug is None or one["slug"] == slug]
-    if slug is not None and not chosen:
-        raise Mistake(f"There is no tenant {slug!r}.")
+    chosen = await tenants_meant(settings, slug)
     reports: list[dict[str, object]] = []
     async with database(settings) as opened:
         for one in chosen:

@@ -12,15 +12,14 @@ from activities.maintenance import retell_astray
 from adapters.search import SearchDown, SearchIndex
 from adapters.temporal import TicketWorkflows, connect_from, register_attributes
 from cli.output import Mistake, answer, answers, command, notes, say, table
-from cli.place import database, relay_database, settings_of
+from cli.place import database, relay_database, settings_of, tenants_meant
 from services import audit, relay
-from services.desks import Desks
-from services.search import Search
+from services.search import rebuild
 from services.tickets import clock
 from settings import Settings
 from stack import outside
-from stack.desk import running
 from stack.home import Home
+from stack.state import running
 
 
 @command
@@ -60,11 +59,7 @@ async def register(settings: Settings) -> list[str]:
 async def verify_audit(home: Path, slug: str | None, *, as_json: bool) -> None:
     """Checks the chains and ends with exit code 1 where one does not add up."""
     settings = settings_of(Home(home))
-    async with relay_database(settings) as everything, everything.transaction(None) as work:
-        tenants = await work.rows("select id, slug from tenants order by slug")
-    chosen = [one for one in tenants if slug is None or one["slug"] == slug]
-    if slug is not None and not chosen:
-        raise Mistake(f"There is no tenant {slug!r}.")
+    chosen = await tenants_meant(settings, slug)
     reports: list[dict[str, object]] = []
     async with database(settings) as opened:
         for one in chosen:
@@ -123,7 +118,7 @@ async def rebuild_index(home: Path, *, as_json: bool) -> None:
     try:
         async with relay_database(settings) as everything, database(settings) as opened:
             with notes.status("filling the index") as shown:
-                count = await Search(Desks(), index).rebuild(
+                count = await rebuild(
                     everything,
                     opened,
                     index,

@@ -247,6 +247,10 @@ class Desk:
                 return Terms(policy=policy, calendar=calendar, calendars=self.calendars)
         return None
 
+    def offers(self, policy_id: UUID) -> bool:
+        """Whether a policy is in force, in whichever version."""
+        return any(policy.id == policy_id for policy in self.policies)
+
     def terms_of(self, policy_id: UUID | None, version: int | None) -> Terms | None:
         """A version of a policy with its calendar; None where it is not at hand."""
         if policy_id is None or version is None:

@@ -12,22 +12,16 @@ from typing import Annotated, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.calendars import Calendar, Weekday, Window, is_open, preview
-from domain.calendars.calendar import known_zones
+from domain.calendars.calendar import Zone
 
 MOST_LAYERS, MOST_PEOPLE, LONGEST_TURN = 10, 100, 366
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _zone(name: str) -> str:
-    if name not in known_zones():
-        raise ValueError(f"{name!r} is not an IANA time zone such as 'Europe/Berlin'")
-    return name
 
 
 class Layer(_Frozen):
@@ -54,7 +48,7 @@ class Layer(_Frozen):
 class Rota(_Frozen):
     """The layers of a team, the most important first: the first that somebody has decides."""
 
-    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    zone: Zone = "UTC"
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=MOST_LAYERS)
 
 

@@ -63,8 +63,9 @@ class Order:
         """The version of a policy that would time a ticket which was timed by `recorded`."""
         policy_id = recorded[0] if recorded else None
         known = policy_id is not None and policy_id not in self.changed
+        rank = self.ranks.get(policy_id, len(self.ranks)) if policy_id is not None else -1
         for policy in self.present:
-            if known and self.ranks[policy.id] > self.ranks.get(policy_id, len(self.ranks)):  # type: ignore[arg-type]
+            if known and self.ranks[policy.id] > rank:
                 break  # what was recorded comes first
             if policy.id in self.changed:
                 may = True

@@ -10,12 +10,11 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from domain.calendars import known_zones
+from domain.calendars import Zone
 
 FIRST = "0" * 64  # what the first statement of a chain follows
 SIGNATURE = "HMAC-SHA256"
@@ -28,18 +27,12 @@ PATIENCE = timedelta(hours=1)
 MOST_MONTHS = 36
 
 
-def _zone(name: str) -> str:
-    if name not in known_zones():
-        raise ValueError("is not an IANA time zone such as Europe/Berlin")
-    return name
-
-
 class StatementPlan(BaseModel):
     """Statements of every organization that are made by themselves, month by month."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    zone: Annotated[str, AfterValidator(_zone)] = Field(description="Whose midnight ends a month.")
+    zone: Zone = Field(description="Whose midnight ends a month.")
     first_month: str = Field(
         pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$",
         description="The first month that is stated, as 2026-05.",

@@ -130,7 +130,7 @@ class Ticket(Owned, Base):
             text("updated_at desc"),
             text("id desc"),
         ),
-        # The words as lists order by them, see services/views.py.
+        # The words as lists order by them, see services/views/orders.py.
         Index(
             "ix_tickets_priority",
             "tenant_id",

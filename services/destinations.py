@@ -26,10 +26,10 @@ from models import ledger
 from models.session import Database
 from services import retelling
 from services.relay import DestinationDown, Fact
+from services.search import documents_of
 
 if TYPE_CHECKING:
     from adapters.search import SearchIndex
-    from services.search import Search
 
 
 class WorkflowsDestination:
@@ -141,9 +141,8 @@ class IndexDestination:
     name = "index"
     locks_tickets = True
 
-    def __init__(self, database: Database, search: "Search", index: "SearchIndex") -> None:
+    def __init__(self, database: Database, index: "SearchIndex") -> None:
         self._database = database
-        self._search = search
         self._index = index
 
     async def tell(self, facts: Sequence[Fact]) -> dict[UUID, str]:
@@ -152,7 +151,7 @@ class IndexDestination:
             own = [f for f in facts if f.tenant_id == tenant_id]
             ids = [f.ticket_id for f in own if f.kind not in retelling.KINDS]
             async with self._database.transaction(tenant_id) as work:
-                documents += await self._search.documents(work, ids)
+                documents += await documents_of(work, ids)
         try:
             refused = await self._index.tell(documents)
         except SearchDown as error:

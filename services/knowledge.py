@@ -17,7 +17,7 @@ from models.session import Row, Work
 from services import lexical as keys
 from services import sections
 from services.configuration import Changes
-from services.views import BadCursor, pack, unpack
+from services.cursors import BadCursor, pack, unpack
 from services.words import sanitised, text_of
 
 MOST_BODY = 200_000

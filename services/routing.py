@@ -1,7 +1,7 @@
 """How people stand, as routing reads and writes it: statements for round trips made anyway."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg.types.json import Jsonb
 
@@ -85,10 +85,10 @@ def to_standing(row: Row) -> Standing:
     )
 
 
-def to_absence(row: Mapping[str, object]) -> Absence | None:
+def to_absence(row: Row) -> Absence | None:
     if not row["absent"]:
         return None
-    return Absence(row["absent_from"], row["absent_until"], row["replacement_id"])  # type: ignore[arg-type]
+    return Absence(row["absent_from"], row["absent_until"], row["replacement_id"])
 
 
 def after(roster: Roster | None, decision: Decision) -> Roster | None:

@@ -435,8 +435,8 @@ def _as_flip(turned: Turned) -> Flip:
     )
 
 
-def _tally(stored: Mapping[str, object]) -> Tally:
-    return Tally(**stored)  # type: ignore[arg-type]
+def _tally(stored: Row) -> Tally:
+    return Tally(**stored)
 
 
 def _flips(

@@ -3,11 +3,11 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
-from domain.calendars import Calendar
+from domain.calendars import Calendar, is_open
 from domain.desk import Desk
 from domain.errors import Invalid, NotFound, TicketNotFound
 from domain.permissions import Principal
@@ -16,11 +16,13 @@ from domain.sla import (
     Clock,
     Due,
     Policy,
+    Promised,
     Subject,
     Terms,
     Verdict,
     account,
     matched,
+    promised,
     upcoming,
 )
 from domain.tickets import Ticket
@@ -49,6 +51,7 @@ class Accounted:
     clock: Clock
     account: Account | None
     late_because: str | None = None  # why its breach was noticed late, where that is known
+    within_hours: bool | None = None  # whether its calendar is open now
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,6 @@ async def timed(
     )
     if not rows:
         raise TicketNotFound
-    whys = {(row["metric"], row["cycle"]): row["why"] for row in told}
     ticket = ledger.to_ticket(rows[0])
     desk = await loaded.get(work, around["config_version"])
     desk = await loaded.knowing(work, desk, [(ticket.policy_id, ticket.policy_version)])
@@ -100,10 +102,7 @@ async def timed(
         ticket=ticket,
         timed_by=terms,
         considered=considered(desk, subject(ticket)),
-        clocks=tuple(
-            _accounted(clock, desk, whys.get((clock.metric, clock.cycle)), now=now)
-            for clock in clocks
-        ),
+        clocks=tuple(_accounted(clock, desk, _why(clock, told), now=now) for clock in clocks),
         next=() if ticket.category.is_over else upcoming(clocks, terms),
     )
 
@@ -123,30 +122,46 @@ def considered(desk: Desk, ticket: Subject) -> tuple[Considered, ...]:
     )
 
 
+def _why(clock: Clock, told: Sequence[Row]) -> str | None:
+    """Why its breach was noticed late; that of a cycle before it, where it goes on after a miss."""
+    known = [row for row in told if row["metric"] == clock.metric and row["cycle"] <= clock.cycle]
+    return max(known, key=lambda row: int(row["cycle"]))["why"] if known else None
+
+
 def _accounted(clock: Clock, desk: Desk, why: str | None, *, now: datetime) -> Accounted:
     calendar: Calendar | None = None
     if clock.calendar_id is not None and clock.calendar_version is not None:
         calendar = desk.calendars.get((clock.calendar_id, clock.calendar_version))
     told = None if calendar is None else account(clock, calendar, now=now)
-    return Accounted(clock, told, why)
+    is_now = None if calendar is None else is_open(now, calendar)
+    return Accounted(clock, told, why, is_now)
 
 
 def lateness(clock: Clock, *, now: datetime, because: str | None = None) -> str | None:
     """In words, how late the breach was noticed; None where it was in time, or there is none."""
     if clock.lateness is not None:
-        seconds = clock.lateness.total_seconds()
-        if seconds < _WORTH_TELLING:
-            return None
-        return f"timer {_long(seconds)} late" + (f": {because}" if because else "")
+        return told_late(clock.lateness, because)
     overdue = clock.is_running and clock.due_at is not None and clock.breached_at is None
     if overdue and clock.due_at is not None:
-        seconds = (now - clock.due_at).total_seconds()
-        if seconds >= _WORTH_TELLING:
-            return f"due {_long(seconds)} ago, and no timer has come yet"
+        return not_told_yet(now - clock.due_at)
     return None
 
 
-_WORTH_TELLING = 5.0  # seconds; less is what an idle desk takes
+def told_late(length: timedelta, because: str | None = None) -> str | None:
+    """`timer 4 min late: no worker was running`; None for what is no delay worth telling."""
+    if length < WORTH_TELLING:
+        return None
+    return f"timer {_long(length.total_seconds())} late" + (f": {because}" if because else "")
+
+
+def not_told_yet(length: timedelta) -> str | None:
+    """The same of a deadline that passed so long ago, and that nobody has noticed."""
+    if length < WORTH_TELLING:
+        return None
+    return f"due {_long(length.total_seconds())} ago, and no timer has come yet"
+
+
+WORTH_TELLING = timedelta(seconds=5)  # less is what an idle desk takes
 
 
 def _long(seconds: float) -> str:
@@ -160,9 +175,11 @@ def _long(seconds: float) -> str:
 
 
 async def tried(
-    work: Work, loaded: Desks, caller: Principal, number: int, policy: Policy
-) -> tuple[Considered, Policy | None]:
-    """Whether a policy applies to a ticket, and which one does at present."""
+    work: Work, loaded: Desks, caller: Principal, number: int, policy: Policy, *, start: datetime
+) -> tuple[Considered, Policy | None, tuple[Promised, ...]]:
+    """Whether a policy applies to a ticket, which one does at present, and what it promises: each
+    target with its due time, had its clock begun at `start`.
+    """
     scope, parameters = visible(caller)
     parameters |= {"tenant": work.tenant_id, "number": number}
     [around], rows = await work.batch(
@@ -180,7 +197,9 @@ async def tried(
     terms = desk.terms(seen)
     present = terms.policy if terms else None
     same = present is not None and present.id == policy.id
-    return Considered(policy, matched(policy, seen), same), present
+    calendar = desk.calendars.get((policy.calendar_id, policy.calendar_version))
+    due = () if calendar is None else promised(policy, calendar, start=start)
+    return Considered(policy, matched(policy, seen), same), present, due
 
 
 class DraftNotFound(NotFound):

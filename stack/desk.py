@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,47 +14,27 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import psutil
-
 from stack import outside
+from stack.embedded import (
+    API,
+    API_PORT,
+    SERVERS,
+    WORKER_METRICS,
+    WORKER_METRICS_PORT,
+    end_leftovers,
+    environment_from,
+    probe_all,
+)
 from stack.home import Home, Secrets
 from stack.ports import Ports, is_free
 from stack.postgres import Postgres
-from stack.processes import (
-    Child,
-    Command,
-    Died,
-    Identity,
-    NotReady,
-    StackError,
-    end,
-    tail,
-)
-from stack.servers import HOST, Server, Temporal, Typesense, Valkey, http_get
-from stack.state import Origin, Phase, ServiceState, State, read, running, write
-
-__all__ = [
-    "Desk",
-    "Home",
-    "Program",
-    "State",
-    "api_and_worker",
-    "environment_of",
-    "health_of",
-    "running",
-    "stop_on_signals",
-    "superuser_url_of",
-    "terminate",
-]
+from stack.processes import Child, Command, Died, Identity, NotReady, StackError, tail
+from stack.servers import HOST, Server, Temporal, http_get
+from stack.state import Origin, Phase, ServiceState, State, read, write
 
 Progress = Callable[[str, str], None]
 
-SERVERS: tuple[type[Server], ...] = (Postgres, Valkey, Typesense, Temporal)
 ROOT = Path(__file__).resolve().parent.parent
-API = "api"
-API_PORT = 8080
-WORKER_METRICS = "worker_metrics"
-WORKER_METRICS_PORT = 9464
 # How often a server may lose its port to another desk that starts at the same time.
 ATTEMPTS = 6
 START_TIMEOUT = timedelta(seconds=90)
@@ -166,7 +146,7 @@ class Desk:
 
     def environment(self) -> dict[str, str]:
         """The variables of `settings.py` that lead to this desk; known once servers are started."""
-        return _environment(
+        return environment_from(
             self.home, self.secrets, self._servers.values(), self._ports.taken, self._outer
         )
 
@@ -183,7 +163,7 @@ class Desk:
         self._lock = self.home.lock()
         self._secrets = self.home.secrets()
         previous = read(self.home)
-        ended = await asyncio.to_thread(_end_leftovers, previous)
+        ended = await asyncio.to_thread(end_leftovers, previous)
         if ended:
             self._progress("desk", f"ended {ended} processes that a killed supervisor left behind")
         if outside.is_alone(self._outer):
@@ -214,10 +194,7 @@ class Desk:
         """Our own programs run afterwards; whether they answer is for `wait_ready` to find out."""
         environment = {**self._outer, **self.environment()}
         for program in self._programs(environment):
-            command = Command(program.arguments, program.folder, environment)
-            child = self._child(program.name, lambda command=command: command)  # type: ignore[misc]
-            child.grace = program.grace
-            await child.start()
+            await self._start_program(program, environment)
 
     async def wait_ready(self, url: str, *, within: timedelta = START_TIMEOUT) -> None:
         """`url` answers 200 afterwards, and the desk calls itself ready.
@@ -260,7 +237,7 @@ class Desk:
 
     async def health(self) -> dict[str, str | None]:
         """Per embedded server: None when it does its work, else what is wrong."""
-        return await _probe_all(self._servers.values())
+        return await probe_all(self._servers.values())
 
     async def stop(self) -> None:
         """Ends everything in order: programs, then servers, the database last. May be repeated."""
@@ -342,6 +319,12 @@ class Desk:
         self._progress(kind.name, f"ready in {time.monotonic() - began:.1f} s")
         self._save()
 
+    async def _start_program(self, program: Program, environment: Mapping[str, str]) -> None:
+        command = Command(program.arguments, program.folder, environment)
+        child = self._child(program.name, lambda: command)
+        child.grace = program.grace
+        await child.start()
+
     def _take_ports(self, kind: type[Server]) -> dict[str, int]:
         ports = {}
         for name, usual in kind.usual_ports.items():
@@ -401,130 +384,3 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, event.set)
     return event
-
-
-def environment_of(home: Home, *, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of `settings.py` for a command beside a desk that already runs.
-
-    Addresses of outside servers are not written down anywhere, because they contain passwords:
-    they have to be in `environment` (default: this process's). Raises StackError when they are
-    not, or when no desk runs.
-    """
-    outer = dict(os.environ if environment is None else environment)
-    state = _running_or_refuse(home)
-    for kind in SERVERS:
-        service = state.services.get(kind.name)
-        if service is not None and service.origin == "outside" and not outer.get(kind.outside):
-            raise StackError(f"The desk was started with {kind.outside}; set it here as well.")
-    temporal = state.services.get(Temporal.name)
-    if temporal is not None and temporal.namespace and not outer.get("TEMPORAL_NAMESPACE"):
-        outer["TEMPORAL_NAMESPACE"] = temporal.namespace
-    if outside.is_alone(outer):  # the roles were made when the desk was started
-        outer |= outside.addresses(outer["DATABASE_URL"], home.secrets())
-    return _environment(home, home.secrets(), _servers(home, state), state.ports, outer)
-
-
-def superuser_url_of(home: Home) -> str | None:
-    """As `Desk.superuser_url`, for a desk that already runs."""
-    servers = _servers(home, _running_or_refuse(home))
-    return next((one.superuser_url for one in servers if isinstance(one, Postgres)), None)
-
-
-async def health_of(home: Home) -> dict[str, str | None]:
-    """As `Desk.health`, for a desk that already runs."""
-    return await _probe_all(_servers(home, _running_or_refuse(home)))
-
-
-def terminate(home: Home, timeout: timedelta = timedelta(seconds=90)) -> bool:
-    """Stops the desk on `home` and returns when all of its processes are gone.
-
-    False when there was nothing to stop. A supervisor that was killed may have left processes
-    behind; these are ended too. Raises StackError when it takes longer than `timeout`.
-    """
-    state = read(home)
-    if state is None:
-        return False
-    supervisor = state.supervisor
-    process = supervisor.process() if supervisor is not None else None
-    if supervisor is None or process is None:
-        return _end_leftovers(state) > 0
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + timeout.total_seconds()
-    while True:
-        # Read again: a child may have been restarted since.
-        state = read(home) or state
-        processes = [one.process for one in state.services.values() if one.process is not None]
-        if not any(one.is_alive() for one in (supervisor, *processes)):
-            return True
-        if time.monotonic() > deadline:
-            raise StackError(f"The desk on {home.path} did not end in time; see its logs.")
-        time.sleep(0.05)
-
-
-def _running_or_refuse(home: Home) -> State:
-    state = running(home)
-    if state is None:
-        raise StackError(f"No desk runs on {home.path}. Start it with `holdfast up`.")
-    return state
-
-
-def _servers(home: Home, state: State) -> list[Server]:
-    secrets = home.secrets()
-    return [
-        kind(home, secrets, state.services[kind.name].ports)
-        for kind in SERVERS
-        if kind.name in state.services and state.services[kind.name].origin == "embedded"
-    ]
-
-
-def _environment(
-    home: Home,
-    secrets: Secrets,
-    servers: Iterable[Server],
-    ports: Mapping[str, int],
-    outer: Mapping[str, str],
-) -> dict[str, str]:
-    """What the servers say about themselves; for the rest, what the operator set comes first."""
-    environment = {
-        "HOLDFAST_SECRET_KEY": secrets.holdfast_secret_key,
-        "HOLDFAST_PUBLIC_URL": f"http://{HOST}:{ports[API]}",
-        "MAIL_URL": home.folder("mail").as_uri(),
-    }
-    theirs = [variable for kind in SERVERS for variable in kind.variables]
-    for variable in (*environment, *theirs, "TEMPORAL_UI_URL", "TEMPORAL_NAMESPACE"):
-        if outer.get(variable):
-            environment[variable] = outer[variable]
-    environment["HOLDFAST_HOME"] = str(home.path)
-    environment["HOLDFAST_API_PORT"] = str(ports[API])
-    if WORKER_METRICS in ports:  # a desk that an older version started has none
-        environment["HOLDFAST_WORKER_METRICS_PORT"] = str(ports[WORKER_METRICS])
-    for server in servers:
-        environment.update(server.environment())
-    return environment
-
-
-def _end_leftovers(state: State | None) -> int:
-    """Ends what a supervisor that no longer lives had started. The count."""
-    if state is None:
-        return 0
-    by_name = {kind.name: kind.stop_signal for kind in SERVERS}
-    left = [
-        (service.process, by_name.get(name, signal.SIGTERM))
-        for name, service in state.services.items()
-        if service.process is not None
-    ]
-    return end(left, grace=timedelta(seconds=10))
-
-
-async def _probe_all(servers: Iterable[Server]) -> dict[str, str | None]:
-    async def wrong_with(server: Server) -> str | None:
-        try:
-            await asyncio.to_thread(server.probe)
-        except NotReady as error:
-            return str(error)
-        return None
-
-    several = list(servers)
-    answers = await asyncio.gather(*(wrong_with(server) for server in several))
-    return {server.name: answer for server, answer in zip(several, answers, strict=True)}

@@ -21,14 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from stack.home import Home, Secrets, write_privately
-from stack.processes import (
-    CHILD,
-    Command,
-    Identity,
-    NotReady,
-    StackError,
-    end,
-)
+from stack.processes import CHILD, Command, Identity, NotReady, StackError, end
 from stack.servers import HOST, Server, server_environment, wheel_folder
 
 DATABASE = "holdfast"

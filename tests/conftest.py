@@ -18,7 +18,8 @@ from domain.desk import DeskSettings
 from models.base import new_id
 from models.session import Database
 from services.tenants import NewTenant, create_tenant
-from stack.desk import Desk, Home
+from stack.desk import Desk
+from stack.home import Home
 from stack.postgres import create_database, create_roles
 
 # What is imported stays: nothing of it has to be looked through for garbage, now or later.

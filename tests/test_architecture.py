@@ -285,8 +285,8 @@ SQL_CLOCKS = {
     ("services/alerting.py", "sweep"): "when a fact may be told, and for how long nobody looked",
     ("services/watching.py", "mark"): "when a fact may be told",
     ("services/webhooks.py", "_to_deliver"): "likewise, of a call",
-    ("services/search.py", "Search.rebuild"): "since when changes are told once more",
-    ("services/search.py", "_tell_again"): "when a fact may be told",
+    ("services/search/filling.py", "rebuild"): "since when changes are told once more",
+    ("services/search/filling.py", "_tell_again"): "when a fact may be told",
     ("services/simulations.py", "_outbox"): "likewise, of a simulation",
     ("activities/maintenance.py", "MaintenanceActivities.purge"): (
         "sweeps idempotency keys, which are no ticket's"

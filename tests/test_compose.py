@@ -21,7 +21,8 @@ from pydantic import AliasChoices
 
 import migrations
 from settings import Settings
-from stack.desk import Desk, Home
+from stack.desk import Desk
+from stack.home import Home
 from stack.postgres import binaries
 
 ROOT = Path(__file__).resolve().parent.parent

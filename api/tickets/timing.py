@@ -13,9 +13,10 @@ from api.shapes import Instant, Request, Shape, examples
 from api.tickets.acting import Act, Changer, Escalator, Number, Reason, Watcher
 from api.tickets.shapes import ClockOut, TicketOut
 from domain.permissions import Permission
-from domain.sla import Due, Metric, Verdict
+from domain.sla import Due, Metric, Outcome, Verdict
 from domain.tickets import Acknowledged, DueSet
-from services import timing
+from domain.tickets.history import Kind, MetricEvent
+from services import measures, timing
 from services.tickets import clock
 
 router = APIRouter(prefix="/api/v1/tickets", tags=["sla"], route_class=Route)
@@ -102,6 +103,9 @@ class TimedClock(ClockOut):
     )
     over_seconds: int | None = Field(description="All time between the breach and the end, or now.")
     lateness: str | None = Field(description="How late the breach was noticed, where it was.")
+    within_hours: bool | None = Field(
+        description="Whether its calendar is open now: outside of it no time is used."
+    )
     intervals: list[StretchOut]
     steps: list[StepOut]
 
@@ -127,6 +131,7 @@ class TimedClock(ClockOut):
             max_pause_seconds=_seconds(one.clock.max_pause),
             pause_left_seconds=_seconds(one.clock.pause_left(now)),
             runs_on_at=one.clock.runs_on_at,
+            within_hours=one.within_hours,
             intervals=[StretchOut.model_validate(piece) for piece in told.stretches]
             if told
             else [],
@@ -180,6 +185,54 @@ class TicketSla(Shape):
     next: list[UpcomingOut]
 
 
+class MetricEventOut(Shape):
+    """One thing that happened to one cycle of a measure. What does not concern it is null."""
+
+    at: datetime
+    metric: str
+    cycle: int
+    kind: Kind
+    policy_id: UUID | None = None
+    policy_version: int | None = None
+    target_seconds: int | None = None
+    target_days: int | None = Field(default=None, description="Where it was in business days.")
+    due_at: datetime | None = None
+    outcome: Outcome | None = None
+    because: str | None = None
+    business_seconds: int | None = Field(
+        default=None, description="Open time that counted. Null where nothing was promised."
+    )
+    calendar_seconds: int | None = Field(default=None, description="All time, start to end.")
+    paused_seconds: int | None = None
+
+    @classmethod
+    def of(cls, event: MetricEvent) -> Self:
+        return cls(
+            at=event.at,
+            metric=event.metric.value,
+            cycle=event.cycle,
+            kind=event.kind,
+            policy_id=event.policy_id,
+            policy_version=event.policy_version,
+            target_seconds=_seconds(event.target),
+            target_days=event.target_days,
+            due_at=event.due_at,
+            outcome=event.outcome,
+            because=event.because,
+            business_seconds=_seconds(event.business),
+            calendar_seconds=_seconds(event.calendar),
+            paused_seconds=_seconds(event.paused),
+        )
+
+
+class MetricEvents(Shape):
+    """Every measure of a ticket, in the order of its time."""
+
+    number: int
+    as_of: datetime
+    events: list[MetricEventOut]
+
+
 class DueIn(Request):
     """Without a time, the deadline is the policy's again."""
 
@@ -220,6 +273,19 @@ async def ticket_sla(number: Number, caller: Watcher, work: Tx, served: Served) 
         policies=[PolicyVerdict.of(one) for one in found.considered],
         clocks=[TimedClock.of_accounted(one, now=now) for one in found.clocks],
         next=[UpcomingOut.of(due) for due in found.next],
+    )
+
+
+@router.get("/{number}/sla/events", summary="Every measure as events, promised or not")
+async def ticket_measures(
+    number: Number, caller: Watcher, work: Tx, served: Served
+) -> MetricEvents:
+    """When each measure was activated, promised, paused, resumed, breached and fulfilled, and what
+    it took. A measure that no policy ever promised is told as well, in time on the wall clock."""
+    now = clock()
+    found = await measures.measures(work, served.desks, caller, number, now=now)
+    return MetricEvents(
+        number=number, as_of=now, events=[MetricEventOut.of(event) for event in found]
     )
 
 

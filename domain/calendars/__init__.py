@@ -17,6 +17,7 @@ from domain.calendars.calendar import (
     StillPaused,
     Weekday,
     Window,
+    Zone,
     known_zones,
 )
 from domain.calendars.counting import (
@@ -41,6 +42,7 @@ __all__ = [
     "StillPaused",
     "Weekday",
     "Window",
+    "Zone",
     "business_days",
     "close_of_business_day",
     "closing",

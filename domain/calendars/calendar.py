@@ -88,6 +88,10 @@ def _checked_zone(name: str) -> str:
     return name
 
 
+# A time zone that there is, by its name.
+Zone = Annotated[str, AfterValidator(_checked_zone)]
+
+
 @cache
 def known_zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"Factory", "localtime"})
@@ -145,7 +149,7 @@ class Calendar(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timezone: Annotated[str, AfterValidator(_checked_zone)]
+    timezone: Zone
     weekly: dict[Weekday, tuple[Window, ...]] = Field(default_factory=dict)
     holidays: frozenset[date] = frozenset()
     overrides: dict[date, tuple[Window, ...]] = Field(default_factory=dict)

@@ -48,6 +48,7 @@ from domain.sla.policies import (
     Notify,
     OwnClock,
     Policy,
+    Promised,
     QuietHours,
     RaisePriority,
     Reassign,
@@ -58,6 +59,7 @@ from domain.sla.policies import (
     Terms,
     WriteNote,
     matched,
+    promised,
 )
 from domain.sla.vectors import Vector, solve
 
@@ -86,6 +88,7 @@ __all__ = [
     "Past",
     "Pause",
     "Policy",
+    "Promised",
     "QuietHours",
     "RaisePriority",
     "Reassign",
@@ -114,6 +117,7 @@ __all__ = [
     "matched",
     "next_moment",
     "observe",
+    "promised",
     "revive",
     "set_due",
     "solve",

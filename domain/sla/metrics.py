@@ -102,11 +102,6 @@ class Rule:
     pauses: frozenset[Category] = frozenset()  # unless the policy says otherwise
     repeat: Repeat = Repeat.ONCE
 
-    @property
-    def reopens(self) -> bool:
-        """Work that starts again starts a cycle that adds to the last."""
-        return self.repeat is Repeat.ON
-
 
 _CREATION = frozenset({Signal.CREATED_BY_CUSTOMER, Signal.CREATED_BY_AGENT, Signal.FIRST_WORDS})
 _RESOLVED = frozenset({Signal.RESOLVED})

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from domain.calendars import Calendar
@@ -20,12 +20,14 @@ def fire(
     now: datetime,
     detected_at: datetime | None = None,
     subject: Subject | None = None,
+    withdrawn: bool = False,
 ) -> tuple[tuple[Clock, ...], tuple[Due, ...]]:
     """The clocks with everything due up to `now` marked, and what that is, in order of true time.
 
     Firing again gives nothing new. After an outage all that was missed comes at once, each with the
     time at which it should have come. `detected_at` says when it was noticed, where that was after
-    `now`. `subject` is the ticket, for steps that depend on it.
+    `now`. `subject` is the ticket, for steps that depend on it. `withdrawn` says that the policy of
+    `terms` is in force for nobody any more: its steps come and do nothing.
 
     How late it is noticed changes no breach, and no step that changes the ticket; only who is still
     worth telling: a warning whose deadline has passed by then is skipped.
@@ -46,7 +48,8 @@ def fire(
             }
         else:
             assert terms is not None
-            skipped = _pointless(moment.step, clock, subject, noticed)
+            skipped = WITHDRAWN if withdrawn else None
+            skipped = skipped or _pointless(moment.step, clock, subject, noticed)
             done = StepDone(
                 step=moment.step.id,
                 same=moment.step.same,
@@ -99,6 +102,9 @@ def upcoming(clocks: Sequence[Clock], terms: Terms | None) -> tuple[Due, ...]:
         )
         for moment in in_order(_pending(clocks, terms))
     )
+
+
+WITHDRAWN = "the policy is no longer in force"
 
 
 def _pointless(step: Step, clock: Clock, subject: Subject | None, noticed: datetime) -> str | None:
@@ -239,8 +245,3 @@ def _held_up(clock: Clock, step: Step, at: datetime, zone: str) -> datetime | No
 def _tier_done(clock: Clock, by: datetime) -> int:
     """The highest tier that had come when somebody acknowledged, carried out or not."""
     return max((done.tier for done in clock.steps_log if done.at <= by), default=0)
-
-
-def late_by(due: Due) -> timedelta:
-    """How late it was noticed, never below zero."""
-    return max(due.lateness, timedelta())

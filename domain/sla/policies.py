@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from domain.calendars import Calendar, NeverOpen, Window, business_days, closing
+from domain.calendars import Calendar, NeverOpen, Window, business_days, closing, due_at
 from domain.sla.conditions import Bounded, Subject, Verdict, explain, holds
 from domain.sla.metrics import RULES, Metric, Repeat
 from domain.states import Category, Priority
@@ -125,9 +125,7 @@ class Step(_Frozen):
 
     id: str = Field(min_length=1, max_length=64)
     metric: Metric
-    offset: (
-        Annotated[timedelta, Field(ge=-timedelta(days=3660), le=timedelta(days=3660))] | None
-    ) = None
+    offset: Distance | None = None
     percent: Annotated[float, Field(ge=0, le=1000)] | None = Field(
         default=None, exclude_if=lambda value: value is None
     )
@@ -337,3 +335,28 @@ def allowance(target: Target | None, start: datetime, calendar: Calendar) -> tim
         return business_days(start, target.business_days, calendar)
     except NeverOpen:
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """What a policy promises for one metric and priority, and when that would be."""
+
+    metric: Metric
+    priority: Priority
+    target: Target
+    due_at: datetime | None  # None: its calendar has not that much open time ahead
+
+
+def promised(policy: Policy, calendar: Calendar, *, start: datetime) -> tuple[Promised, ...]:
+    """Each target with its due time, had its clock begun at `start`: what "one day" comes to."""
+    found = []
+    for metric, targets in policy.targets.items():
+        for priority in sorted(targets, key=lambda priority: priority.rank):
+            target = targets[priority]
+            length = allowance(target, start, calendar)
+            try:
+                due = None if length is None else due_at(start, length, calendar)
+            except NeverOpen:
+                due = None
+            found.append(Promised(metric=metric, priority=priority, target=target, due_at=due))
+    return tuple(found)

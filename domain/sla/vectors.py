@@ -21,12 +21,17 @@ from pydantic import (
 )
 
 from domain.calendars import Calendar, Weekday, business_days, due_at, known_zones
+from domain.sla import vocabulary as words
 from domain.sla.clocks import Pause
+from domain.sla.vocabulary import checked
+from domain.sla.vocabulary import first as _first
 
 _WITH_SECONDS = re.compile(r"[T ]\d\d:\d\d:\d\d")
 _DAYS = tuple(Weekday)
 _FULL_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _CLOSED = (None, False, "", "closed", "none", "off")
+# What an entry of a list says beside its hours.
+_BESIDE_A_WINDOW = (*words.DAYS, *words.CLOSED, "date")
 
 
 class UnknownZone(ValueError):
@@ -48,14 +53,6 @@ def unknown_zone(line: object) -> UnknownZone | None:
         causes = (one.get("ctx", {}).get("error") for one in error.errors())
         return next((cause for cause in causes if isinstance(cause, UnknownZone)), None)
     return None
-
-
-def _first(raw: object, *names: str) -> object:
-    """The value under the first of these names, whatever its case."""
-    if not isinstance(raw, Mapping):
-        return None
-    known = {str(key).lower().replace("-", "_").replace(" ", "_"): key for key in raw}
-    return next((raw[known[name]] for name in names if name in known), None)
 
 
 def _zone(name: object) -> str:
@@ -90,10 +87,8 @@ def _window(raw: object) -> tuple[str, str]:
     if isinstance(raw, str):
         parts: list[object] = list(re.split(r"\s*(?:-|–|—|/|\bto\b)\s*", raw.strip()))
     elif isinstance(raw, Mapping):
-        parts = [
-            _first(raw, "start", "from", "open", "opens", "begin"),
-            _first(raw, "end", "to", "close", "closes", "until"),
-        ]
+        checked(raw, "a window", words.OPENS, words.CLOSES, also=_BESIDE_A_WINDOW)
+        parts = [_first(raw, *words.OPENS), _first(raw, *words.CLOSES)]
     else:
         parts = list(raw) if isinstance(raw, Iterable) else []
     if len(parts) != 2 or None in parts:
@@ -107,9 +102,10 @@ def _windows(raw: object) -> list[tuple[str, str]]:
     if raw is None or raw is False:
         return []
     if isinstance(raw, Mapping):
-        if _first(raw, "closed") is True:
+        if _first(raw, *words.CLOSED) is True:
             return []
-        if (inner := _first(raw, "windows", "hours", "intervals", "ranges")) is not None:
+        if (inner := _first(raw, *words.WITHIN)) is not None:
+            checked(raw, "a day's hours", words.WITHIN, words.CLOSED, also=_BESIDE_A_WINDOW)
             return _windows(inner)
         return [] if not raw or "closed" in raw else [_window(raw)]
     if isinstance(raw, str):
@@ -154,8 +150,8 @@ def _weekly(raw: object) -> dict[Weekday, list[tuple[str, str]]]:
     named = [one for one in listed if isinstance(one, Mapping) and _first(one, "day", "weekday")]
     if named or any(isinstance(one, Mapping) and _first(one, "days") for one in listed):
         for one in listed:
-            days = _first(one, "days", "day", "weekday")
-            inner = _first(one, "windows", "hours")
+            days = _first(one, *words.DAYS)
+            inner = _first(one, *words.WITHIN)
             for day in days if isinstance(days, list) else [days]:
                 for each in _some_days(str(day)):
                     add(each, one if inner is None else inner)
@@ -195,8 +191,9 @@ def _dates(raw: object) -> list[date]:
     found: list[date] = []
     for one in raw if isinstance(raw, Iterable) and not isinstance(raw, str) else [raw]:
         if isinstance(one, Mapping):
-            first = _date(_first(one, "date", "day", "from", "start"))
-            until = _first(one, "to", "until", "end")
+            checked(one, "a holiday", words.DATE, words.LAST_DATE)
+            first = _date(_first(one, *words.DATE))
+            until = _first(one, *words.LAST_DATE)
             last = first if until is None else _date(until)
             found += [first + timedelta(days=n) for n in range((last - first).days + 1)]
         else:
@@ -211,7 +208,10 @@ def _overrides(raw: object) -> dict[date, list[tuple[str, str]]]:
         return {_date(day): _windows(windows) for day, windows in raw.items()}
     found = {}
     for one in raw if isinstance(raw, Iterable) else []:
-        inner = _first(one, "windows", "hours")
+        if isinstance(one, Mapping):
+            hours = (*words.OPENS, *words.CLOSES)
+            checked(one, "an override", words.WITHIN, words.CLOSED, also=("date", "day", *hours))
+        inner = _first(one, *words.WITHIN)
         if inner is None and _first(one, "start", "from", "open") is not None:
             inner = [_window(one)]
         for day in _dates([_first(one, "date", "day")]):
@@ -226,27 +226,29 @@ def _is_always(raw: object) -> bool:
     return isinstance(raw, str) and raw.lower().replace("/", "x") in ("24x7", "always")
 
 
-def _calendar(raw: object) -> object:
-    """A calendar as it is written here, as `Calendar` takes it. Raises UnknownZone."""
+def _calendar(raw: object, *, is_line: bool = False) -> object:
+    """A calendar as it is written here, as `Calendar` takes it. Raises UnknownZone.
+
+    With `is_line` its own words stand among those of a case.
+    """
     if isinstance(raw, Calendar):
         return raw
     if raw is None or _is_always(raw):
         return {"timezone": "UTC", "weekly": _ALWAYS}
     if not isinstance(raw, Mapping):
         raise ValueError("a calendar is an object with a timezone and weekly hours")
-    zone = _zone(_first(raw, "timezone", "time_zone", "tz", "zone", "tzid"))
-    weekly = _first(raw, "weekly", "week", "hours", "windows", "schedule", "business_hours", "days")
-    if weekly is None and not any(_first(raw, name) for name in ("overrides", "exceptions")):
-        weekly = {}
+    checked(raw, "a calendar", *words.WHOLE_CALENDAR, also=_LINE if is_line else ())
+    zone = _zone(_first(raw, *words.ZONE))
+    weekly = _first(raw, *words.WEEKLY)
     if _is_always(weekly):
         weekly = _ALWAYS
-    dropped = set(_dates(_first(raw, "exclude", "excluded", "exclude_holidays", "not_holidays")))
-    holidays = _dates(_first(raw, "holidays", "holiday"))
+    dropped = set(_dates(_first(raw, *words.EXCLUDED)))
+    holidays = _dates(_first(raw, *words.HOLIDAYS))
     return {
         "timezone": zone,
         "weekly": _weekly(weekly),
         "holidays": [day for day in holidays if day not in dropped],
-        "overrides": _overrides(_first(raw, "overrides", "override", "exceptions", "special_days")),
+        "overrides": _overrides(_first(raw, *words.OVERRIDES)),
     }
 
 
@@ -267,8 +269,9 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 def _pause(raw: object) -> object:
     if isinstance(raw, Mapping):
-        start = _first(raw, "start", "from", "begin", "paused_at", "paused", "since")
-        end = _first(raw, "end", "to", "until", "resumed_at", "resumed")
+        checked(raw, "a pause", words.PAUSED, words.RESUMED)
+        start = _first(raw, *words.PAUSED)
+        end = _first(raw, *words.RESUMED)
         return {"start": _moment(start), "end": _moment(end or None)}
     match raw:
         case [start, end]:
@@ -278,8 +281,10 @@ def _pause(raw: object) -> object:
         case str() if "/" in raw:
             start, _, end = raw.partition("/")
             return {"start": _moment(start), "end": _moment(end) if end else None}
-        case _:
+        case Pause():
             return raw
+        case _:
+            raise ValueError(f"{raw!r} is not a pause: write a start and an end")
 
 
 def _none_is_empty(raw: object) -> object:
@@ -293,6 +298,17 @@ _UNITS = {
 }  # fmt: skip
 _STEMS = ("target", "budget", "allowance", "duration", "sla")
 _SHORT = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|hours?|d|days?)")
+_SHORT_DAYS = re.compile(r"(\d+)\s*(?:bd|business[ _-]?days?|working[ _-]?days?)")
+_TARGET = (*_STEMS, *(f"{stem}_{unit}" for stem in _STEMS for unit in _UNITS))
+_CHANGE = (*words.CALENDAR[:2], *words.PRIORITY, *_TARGET)
+_LINE = (
+    *words.START, *words.PAUSES, *words.CHANGES, *words.DUE, *words.BUSINESS_DAYS, *words.TARGETS,
+    *_TARGET, "unit", "target_unit", "priority", "calendar",
+)  # fmt: skip
+_LINE_GROUPS = (
+    words.START, words.CALENDAR, words.PAUSES, words.CHANGES, words.DUE,
+    (*words.BUSINESS_DAYS, *_TARGET), ("unit", "target_unit"),
+)  # fmt: skip
 
 
 def _number(said: object, unit: str) -> float:
@@ -311,9 +327,11 @@ def _minutes(raw: object, priority: object = None) -> object:
                 return _number(said, unit) * factor
     said = next((v for stem in _STEMS if (v := _first(raw, stem)) is not None), None)
     if said is None and priority is not None:
-        said = _first(_first(raw, "targets", "target_minutes_by_priority"), str(priority).lower())
+        said = _first(_first(raw, *words.TARGETS), str(priority).lower())
     if isinstance(said, Mapping):
-        return _minutes({f"target_{key}": value for key, value in said.items()})
+        parts: dict[object, object] = {f"target_{key}": value for key, value in said.items()}
+        checked(parts, "a target", _TARGET)
+        return _minutes(parts)
     if isinstance(said, str):
         if (short := _SHORT.fullmatch(said.strip().lower())) is not None:
             factor = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}[short[2][0]]
@@ -361,39 +379,70 @@ class Vector(BaseModel):
         said: dict[str, object] = {str(key): value for key, value in line.items()}
         if isinstance(said.get("id"), (int, float)):
             said["id"] = str(said["id"])
-        start = _first(line, "start", "start_utc", "started_at", "created_at", "created", "opened")
+        start = _first(line, *words.START)
         if start is not None:
             said["start"] = start
         if isinstance(start, str):
             said.setdefault("to_the_second", bool(_WITH_SECONDS.search(start)))
-        written = _first(line, "calendar", "schedule", "business_hours")
-        if written is None and _first(line, "timezone", "tz", "zone", "weekly") is not None:
-            written = line  # the calendar's own keys stand in the line
-        said["calendar"] = _calendar(written)
-        days = _first(line, "business_days", "target_business_days")
+        written = _first(line, *words.CALENDAR)
+        if written is None and _first(line, *words.ZONE, "weekly") is not None:
+            said["calendar"] = _calendar(line, is_line=True)  # its words stand in the line
+        else:
+            checked(line, "a case", *_LINE_GROUPS, also=_LINE)
+            said["calendar"] = _calendar(written)
+        days, said_priority = _days_promised(line), _first(line, "priority")
         if days is not None:
             said["business_days"] = days
-        minutes = _minutes(line, _first(line, "priority"))
+        minutes = None if days is not None else _minutes(_as_numbered(line), said_priority)
         if minutes is not None or days is not None:
             said["target_minutes"] = 0 if minutes is None else minutes
-        changes = _first(line, "changes", "change")
+        changes = _first(line, *words.CHANGES)
         if changes is not None:
             listed = changes if isinstance(changes, list) else [changes]
             said["changes"] = [_change(one, line) for one in listed if isinstance(one, Mapping)]
-        said["pauses"] = _first(line, "pauses", "paused", "pause")
-        said["expects_none"] = "due" in line and line["due"] is None
-        if not isinstance(said.get("due"), str):
-            said.pop("due", None)
+        said["pauses"] = _first(line, *words.PAUSES)
+        due = next((key for key in line if words.plain(key) in words.DUE), None)
+        said["expects_none"] = due is not None and line[due] is None
+        said["due"] = line[due] if due is not None and isinstance(line[due], str) else None
         return said
 
 
+def _days_promised(line: Mapping[object, object]) -> object:
+    """A target in business days, from whichever way it is written; None where it is not."""
+    days = _first(line, *words.BUSINESS_DAYS)
+    said = next((v for stem in _STEMS if (v := _first(line, stem)) is not None), None)
+    if days is None and isinstance(said, Mapping):
+        days = _first(said, "business_days") if len(said) == 1 else None
+    if days is None and isinstance(said, str):
+        written = _SHORT_DAYS.fullmatch(said.strip().lower())
+        days = None if written is None else written[1]
+    unit = _first(line, "unit", "target_unit")
+    if unit is None:
+        return days
+    if _SHORT_DAYS.fullmatch(f"1 {str(unit).strip().lower()}"):
+        return said if days is None else days
+    if str(unit).strip().lower() in _UNITS:
+        return days
+    raise ValueError(f"{unit!r} is no unit of time: write minutes, hours or business_days")
+
+
+def _as_numbered(line: Mapping[object, object]) -> Mapping[object, object]:
+    """A line whose unit stands beside its number, with the unit in the name of the target."""
+    unit = str(_first(line, "unit", "target_unit") or "").strip().lower()
+    if unit not in _UNITS:
+        return line
+    said = next((v for stem in _STEMS if (v := _first(line, stem)) is not None), None)
+    return line if said is None else {f"target_{unit}": said}
+
+
 def _change(raw: Mapping[object, object], line: Mapping[object, object]) -> dict[str, object]:
-    calendar, priority = _first(raw, "calendar", "schedule"), _first(raw, "priority", "to")
+    checked(raw, "a change", words.CHANGED, _TARGET, also=_CHANGE)
+    calendar, priority = _first(raw, *words.CALENDAR[:2]), _first(raw, *words.PRIORITY)
     minutes = _minutes(raw)
     if minutes is None and priority is not None:
-        minutes = _minutes({"targets": _first(line, "targets")}, priority)
+        minutes = _minutes({"targets": _first(line, *words.TARGETS)}, priority)
     return {
-        "at": _first(raw, "at", "time", "when", "changed_at"),
+        "at": _first(raw, *words.CHANGED),
         "target_minutes": minutes,
         "calendar": None if calendar is None else _calendar(calendar),
     }

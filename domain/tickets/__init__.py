@@ -1,6 +1,7 @@
 """Tickets: state, events, and the one rule book that decides what an event means."""
 
-from domain.tickets.decide import NewTicket, asked_properties, decide, open_ticket
+from domain.tickets.changing import asked_properties
+from domain.tickets.decide import decide
 from domain.tickets.decision import (
     AuthorKind,
     Call,
@@ -45,6 +46,7 @@ from domain.tickets.events import (
     Watched,
     Woken,
 )
+from domain.tickets.opening import NewTicket, open_ticket
 from domain.tickets.state import DERIVED, MODEL, SYSTEM, Actor, Ticket
 
 __all__ = [

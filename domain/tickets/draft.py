@@ -1,14 +1,14 @@
-"""A decision in the making: collects what one event changes, entry by entry."""
+"""A decision in the making: what one event has changed so far, entry by entry."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
+from typing import Literal, overload
 from uuid import UUID
 
 from domain import sla
-from domain.desk import Desk, Status
-from domain.errors import Invalid, NeedsAssignee, NotAMember, StatusNotAllowed
+from domain.desk import Desk
 from domain.routing import Roster
 from domain.scoring import pressure_of
 from domain.states import ActorKind, Category, Priority, Visibility
@@ -22,7 +22,7 @@ from domain.tickets.decision import (
     RelationChange,
     StoredMessage,
 )
-from domain.tickets.events import Event, Keep, NewMessage
+from domain.tickets.events import Event, NewMessage
 from domain.tickets.standing import SILENT, created_by, subject_of
 from domain.tickets.state import DERIVED, Actor, Ticket
 from domain.triage import Spam
@@ -103,20 +103,36 @@ class Draft:
     def category(self) -> Category:
         return self._values.get("category", self.was.category)  # type: ignore[return-value]
 
+    @overload
+    def get(self, name: Literal["assignee_id", "team_id"]) -> UUID | None: ...
+    @overload
+    def get(self, name: Literal["tags", "decided"]) -> tuple[str, ...]: ...
+    @overload
+    def get(self, name: Literal["priority"]) -> Priority | None: ...
+    @overload
+    def get(self, name: Literal["unanswered"]) -> int: ...
+    @overload
+    def get(self, name: Literal["fields"]) -> Mapping[str, object]: ...
+    @overload
+    def get(self, name: Literal["reminder", "escalation"]) -> Mapping[str, object] | None: ...
+    @overload
+    def get(self, name: str) -> object: ...
+
     def get(self, name: str) -> object:
+        """A property of the ticket, as it is by now."""
         return self._values[name] if name in self._values else getattr(self.was, name)
 
     @property
     def assignee_id(self) -> UUID | None:
-        return self.get("assignee_id")  # type: ignore[return-value]
+        return self.get("assignee_id")
 
     @property
     def team_id(self) -> UUID | None:
-        return self.get("team_id")  # type: ignore[return-value]
+        return self.get("team_id")
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return self.get("tags")  # type: ignore[return-value]
+        return self.get("tags")
 
     @property
     def is_spam(self) -> bool:
@@ -125,7 +141,7 @@ class Draft:
     @property
     def decisions(self) -> tuple[str, ...]:
         """The properties a person has decided."""
-        return self.get("decided")  # type: ignore[return-value]
+        return self.get("decided")
 
     @property
     def next_seq(self) -> int:
@@ -156,115 +172,6 @@ class Draft:
         change[1] = value
         if change[0] == change[1]:
             del self._changes[name]
-
-    def enter(self, status: Status, *, actor: Actor, restoring: bool = False) -> None:
-        """The ticket takes `status`, with all that its category brings along.
-
-        `restoring` puts back what was true once, whatever a person would be asked for today.
-        """
-        before = self.category
-        category = status.category
-        if category is Category.RESOLVED and self.assignee_id is None and not restoring:
-            self._take_on_resolve(actor)
-        missing = [
-            key for key in status.required_fields if self._fields().get(key) in (None, "", [])
-        ]
-        if missing and actor.kind is ActorKind.USER and not restoring:
-            raise Invalid(
-                f"{status.name} needs {', '.join(missing)}.",
-                fields={f"/fields/{key}": f"is needed for {status.name}" for key in missing},
-            )
-        self.set("status", status.key)
-        self.set("category", category)
-        if category is before:
-            return
-        if category is Category.RESOLVED:
-            self._answered()
-            self.set("resolved_at", self.now)
-            after = self.desk.settings.auto_close_after
-            self.set("auto_close_at", self.now + after if after is not None else None)
-        else:
-            self.set("auto_close_at", None)
-            if category is not Category.CLOSED:
-                self.set("resolved_at", None)
-        self.set("closed_at", self.now if category is Category.CLOSED else None)
-        if category.is_over or category is Category.RESOLVED:
-            self.wake()
-        if category.is_over:
-            self.set("remind_at", None)
-            self.set("reminder", None)
-
-    def go(self, key: str, *, actor: Actor) -> None:
-        """A person (or a rule) asks for the status `key`: checked, then entered."""
-        status = self.desk.statuses.get(key)
-        if status is None or not status.active:
-            known = ", ".join(s.key for s in self.desk.statuses.values() if s.active)
-            raise Invalid(f"There is no status {key!r}.", fields={"/status": f"is one of {known}"})
-        if key == self.get("status"):
-            return
-        current = self.desk.statuses.get(str(self.get("status")))
-        if status.category is Category.MERGED:
-            raise StatusNotAllowed("A ticket becomes merged by merging it, not by its status.")
-        if status.category is Category.NEW and self.category is not Category.NEW:
-            raise StatusNotAllowed("A ticket that was worked on cannot become new again.")
-        allowed = current.transitions if current else None
-        if allowed is not None and key not in allowed and actor.kind is ActorKind.USER:
-            names = ", ".join(sorted(allowed)) or "nothing"
-            raise StatusNotAllowed(f"From {current.name} a ticket may go to: {names}.")  # type: ignore[union-attr]
-        self.enter(status, actor=actor)
-
-    def enter_category(self, category: Category) -> None:
-        self.enter(self.desk.status_for(category), actor=self.event.actor)
-
-    def _fields(self) -> Mapping[str, object]:
-        return self.get("fields")  # type: ignore[return-value]
-
-    def _take_on_resolve(self, actor: Actor) -> None:
-        if actor.kind is ActorKind.IMPORT:
-            return  # it was resolved where it comes from, by whom we may never know
-        if actor.kind is not ActorKind.USER or not self.desk.settings.assign_on_resolve:
-            raise NeedsAssignee(self.was.number)
-        assert actor.id is not None
-        team = self.desk.teams.get(self.team_id) if self.team_id else None
-        if team is not None and actor.id not in team.members:
-            own = [t.id for t in self.desk.teams.values() if t.active and actor.id in t.members]
-            self.set("team_id", min(own) if own else None)
-        self.set("assignee_id", actor.id)
-
-    def assign(
-        self,
-        *,
-        team_id: UUID | Keep | None,
-        assignee_id: UUID | Keep | None,
-        actor: Actor,
-    ) -> None:
-        """Team and agent as asked; an agent outside the team is refused or, if kept, let go."""
-        wanted = self.team_id if isinstance(team_id, Keep) else team_id
-        team = self.desk.teams.get(wanted) if wanted else None
-        if not isinstance(team_id, Keep) and team_id is not None and not (team and team.active):
-            raise Invalid("There is no such team.", fields={"/team_id": "names no active team"})
-        if not isinstance(assignee_id, Keep) and assignee_id is not None:
-            agent = self.desk.agents.get(assignee_id)
-            if agent is None or not agent.active or agent.role == "viewer":
-                raise Invalid(
-                    "There is no such agent.",
-                    fields={"/assignee_id": "names nobody who takes tickets"},
-                )
-            if team is not None and assignee_id not in team.members:
-                raise NotAMember(
-                    f"{agent.name} is not in {team.name}. Choose a member, or change the team too.",
-                    fields={"/assignee_id": f"is not in {team.name}"},
-                )
-        self.set("team_id", wanted)  # nothing is set before all of it was found to be right
-        if not isinstance(assignee_id, Keep):
-            self.set("assignee_id", assignee_id)
-        elif team is not None and self.assignee_id not in (None, *team.members):
-            self.set("assignee_id", None)
-            self.undecided("assignee_id")  # that nobody has it was nobody's wish
-        if self.assignee_id is not None and self.category is Category.NEW:
-            self.enter_category(Category.OPEN)
-        if self.assignee_id is not None and self.assignee_id != self.was.assignee_id:
-            self.tell([self.assignee_id], "assigned")
 
     def wake(self) -> None:
         self.set("snoozed_until", None)
@@ -306,15 +213,16 @@ class Draft:
             if kind == "customer" if as_customer is None else as_customer:
                 self.set("customer_at", self.now)
                 self.set("waiting_since", self.get("waiting_since") or self.now)
-                self.set("unanswered", int(str(self.get("unanswered"))) + 1)
+                self.set("unanswered", self.get("unanswered") + 1)
             elif kind == "user" and as_customer is None:  # what a rule sends answers nobody
                 self.set("agent_at", self.now)
-                self._answered()
+                self.answered()
         if author.kind not in (ActorKind.CUSTOMER, ActorKind.IMPORT):  # neither calls anybody now
             named = {m.group(1).lower().rstrip(".") for m in _MENTION.finditer(message.text)}
             self.tell((self.desk.handles[h] for h in named if h in self.desk.handles), "mentioned")
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """Nobody waits for a reply any more."""
         self.set("waiting_since", None)
         self.set("unanswered", 0)
 
@@ -403,12 +311,11 @@ class Draft:
         A ticket that begins may count from `since`, and owes no first reply where it is `answered`.
         """
         was = self.was
-        priority: Priority | None = self.get("priority")  # type: ignore[assignment]
         stands = self.stands
         fact = sla.Fact(
             at=self.now,
             category=self.category,
-            priority=priority,
+            priority=self.get("priority"),
             created_by=created_by(was.created_by_kind),
             created_at=since if creation else was.created_at,
             replied=answered or was.agent_at is not None,
@@ -439,6 +346,7 @@ class Draft:
             now=moment,
             detected_at=self.heard_at,
             subject=self.stands,
+            withdrawn=self.terms is not None and not self.desk.offers(self.terms.policy.id),
         )
         late = self.event.cause.get("late")  # why nobody was there in time
         for due in dues:
@@ -473,6 +381,7 @@ class Draft:
             return Decision(ticket=self.was, clocks=self._clocks_before)
         assert not self._changes, f"changes without an entry: {self._changes}"
         self._due_times()
+        self._triage_ends()
         self.set("pressure", pressure_of(self.get))
         self.set("deadline_at", self.deadline())
         self.set("seq", self.was.seq + len(self._entries))
@@ -502,6 +411,14 @@ class Draft:
         self.set("first_reply_due_at", shown["first_reply_due_at"])
         self.set("resolution_due_at", shown["resolution_due_at"])
         self.set("next_due_at", shown["next_due_at"])
+
+    def _triage_ends(self) -> None:
+        """A ticket that is over waits for no verdict any more; one that comes back does again."""
+        state = self.get("triage")
+        if self.category.is_over and state == "pending":
+            self.set("triage", "skipped")
+        elif not self.category.is_over and state == "skipped":
+            self.set("triage", "pending" if self.desk.settings.triage else "off")
 
     def deadline(self) -> datetime | None:
         """When something happens by itself next; None when nothing will."""

@@ -1,6 +1,6 @@
 """Steps around deadlines, carried out; deadlines and escalations as people steer them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -10,12 +10,20 @@ from domain.errors import Conflict, Invalid
 from domain.states import ActorKind, Channel, Priority, Visibility
 from domain.tickets.decision import Call
 from domain.tickets.draft import Draft
-from domain.tickets.events import Acknowledged, DueSet, HandedBack, Keep, NewMessage, Retimed
-from domain.tickets.shapes import clean_tags
+from domain.tickets.events import (
+    Acknowledged,
+    DueSet,
+    Escalated,
+    HandedBack,
+    Keep,
+    NewMessage,
+    Retimed,
+)
+from domain.tickets.handing import assign, hand_out
+from domain.tickets.shapes import FURTHEST, clean_tags
 from domain.tickets.state import Actor
 
 LONGEST_ACKNOWLEDGEMENT = timedelta(days=7)
-FURTHEST = timedelta(days=3660)
 
 
 def carry_out(draft: Draft, moment: datetime) -> None:
@@ -37,16 +45,56 @@ def timed(draft: Draft, wish: DueSet | Acknowledged | Retimed) -> None:
             assert_never(wish)
 
 
+def escalated(draft: Draft, escalation: Escalated) -> None:
+    """One level up: to a team, a person or both; a team alone finds somebody as it always does."""
+    if escalation.team_id is None and escalation.assignee_id is None:
+        raise Invalid(
+            "Say to whom: a team, a person, or both.",
+            fields={"/team_id": "or assignee_id is needed"},
+        )
+    before = draft.get("escalation") or {}
+    level = int(str(before.get("level", 0))) + 1
+    team: UUID | Keep | None = escalation.team_id or Keep()
+    agent: UUID | Keep | None = escalation.assignee_id or Keep()
+    if escalation.assignee_id and not escalation.team_id:
+        current = draft.desk.teams.get(draft.team_id) if draft.team_id else None
+        if current is not None and escalation.assignee_id not in current.members:
+            team = None
+    assign(draft, team_id=team, assignee_id=agent, actor=draft.event.actor)
+    draft.decided("team_id", *(["assignee_id"] if escalation.assignee_id else []))
+    if not escalation.assignee_id:
+        draft.undecided("assignee_id")  # the team finds somebody as it always does
+    draft.set(
+        "escalation",
+        {
+            "level": level,
+            "reason": escalation.reason,
+            "by": draft.event.actor.id,
+            "team_id": escalation.team_id,
+            "assignee_id": escalation.assignee_id,
+            "at": draft.now,
+        },
+    )
+    told = [draft.assignee_id] if draft.assignee_id else []
+    if escalation.team_id and not escalation.assignee_id:
+        told.extend(draft.desk.teams[escalation.team_id].members)
+    draft.tell([t for t in told if t], "escalated", {"reason": escalation.reason, "level": level})
+    draft.record("escalated", data={"reason": escalation.reason, "level": level})
+    draft.observe()
+    if draft.roster is not None:
+        hand_out(draft)
+
+
 def handed_back(draft: Draft, back: HandedBack) -> None:
     """The escalation ends; whoever had the ticket before has it again, as far as they still can."""
     raised = draft.get("escalation")
-    if not isinstance(raised, Mapping):
+    if raised is None:
         raise Conflict(f"Ticket {draft.was.number} is not escalated.")
     draft.set("escalation", None)
     refused: str | None = None
     for assignee_id in (back.assignee_id, None):  # the agent may have left the team since
         try:
-            draft.assign(team_id=back.team_id, assignee_id=assignee_id, actor=draft.event.actor)
+            assign(draft, team_id=back.team_id, assignee_id=assignee_id, actor=draft.event.actor)
             break
         except Invalid as refusal:
             refused = refused or refusal.detail
@@ -100,7 +148,8 @@ def _act(
             draft.tell(_people(draft, to), kind, told)
         case sla.Reassign(team_id=team_id, assignee_id=assignee_id):
             try:
-                draft.assign(
+                assign(
+                    draft,
                     team_id=team_id or Keep(),
                     assignee_id=assignee_id or Keep(),
                     actor=Actor(ActorKind.AUTOMATION),
@@ -108,7 +157,7 @@ def _act(
             except Invalid as refusal:  # the team or agent of the policy has gone since
                 data["refused"] = refusal.detail
         case sla.RaisePriority(to=to_priority):
-            current: Priority = draft.get("priority") or Priority.NORMAL  # type: ignore[assignment]
+            current = draft.get("priority") or Priority.NORMAL
             raised = to_priority or current.raised()
             if raised.rank > current.rank:
                 draft.set("priority", raised)

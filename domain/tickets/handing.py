@@ -1,10 +1,50 @@
 """A ticket finds its team and agent, or leaves the hands of somebody who is not there."""
 
+from uuid import UUID
+
+from domain.errors import Invalid, NotAMember
 from domain.routing import route, stand_in
-from domain.states import ActorKind
+from domain.states import ActorKind, Category
 from domain.tickets.draft import Draft
 from domain.tickets.events import Keep
 from domain.tickets.state import Actor
+from domain.tickets.statuses import enter_category
+
+
+def assign(
+    draft: Draft,
+    *,
+    team_id: UUID | Keep | None,
+    assignee_id: UUID | Keep | None,
+    actor: Actor,
+) -> None:
+    """Team and agent as asked; an agent outside the team is refused or, if kept, let go."""
+    wanted = draft.team_id if isinstance(team_id, Keep) else team_id
+    team = draft.desk.teams.get(wanted) if wanted else None
+    if not isinstance(team_id, Keep) and team_id is not None and not (team and team.active):
+        raise Invalid("There is no such team.", fields={"/team_id": "names no active team"})
+    if not isinstance(assignee_id, Keep) and assignee_id is not None:
+        agent = draft.desk.agents.get(assignee_id)
+        if agent is None or not agent.active or agent.role == "viewer":
+            raise Invalid(
+                "There is no such agent.",
+                fields={"/assignee_id": "names nobody who takes tickets"},
+            )
+        if team is not None and assignee_id not in team.members:
+            raise NotAMember(
+                f"{agent.name} is not in {team.name}. Choose a member, or change the team too.",
+                fields={"/assignee_id": f"is not in {team.name}"},
+            )
+    draft.set("team_id", wanted)  # nothing is set before all of it was found to be right
+    if not isinstance(assignee_id, Keep):
+        draft.set("assignee_id", assignee_id)
+    elif team is not None and draft.assignee_id not in (None, *team.members):
+        draft.set("assignee_id", None)
+        draft.undecided("assignee_id")  # that nobody has it was nobody's wish
+    if draft.assignee_id is not None and draft.category is Category.NEW:
+        enter_category(draft, Category.OPEN)
+    if draft.assignee_id is not None and draft.assignee_id != draft.was.assignee_id:
+        draft.tell([draft.assignee_id], "assigned")
 
 
 def hand_out(draft: Draft) -> None:
@@ -28,8 +68,8 @@ def hand_out(draft: Draft) -> None:
     )
     if way is None:
         return
-    draft.assign(
-        team_id=way.team_id, assignee_id=way.assignee_id or Keep(), actor=draft.event.actor
+    assign(
+        draft, team_id=way.team_id, assignee_id=way.assignee_id or Keep(), actor=draft.event.actor
     )
     if not draft.changed:
         return
@@ -58,7 +98,7 @@ def pass_on(draft: Draft) -> None:
     reason = f"{agent.name} is absent" + (f" until {until:%Y-%m-%d %H:%M %Z}" if until else "")
     other = stand_in(draft.desk, agent, team, now=draft.now) if rule == "replacement" else None
     if other is not None:
-        draft.assign(team_id=Keep(), assignee_id=other.id, actor=draft.event.actor)
+        assign(draft, team_id=Keep(), assignee_id=other.id, actor=draft.event.actor)
         reason = f"{reason}; {other.name} stands in"
     else:
         draft.set("assignee_id", None)

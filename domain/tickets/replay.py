@@ -40,13 +40,18 @@ Choose = Callable[[Version | None, sla.Subject], Version | None]
 
 
 def replay(
-    timeline: Iterable[Recorded], terms_of: TermsOf, *, now: datetime, choose: Choose | None = None
+    timeline: Iterable[Recorded],
+    terms_of: TermsOf,
+    *,
+    now: datetime,
+    choose: Choose | None = None,
+    watch: Callable[[tuple[sla.Clock, ...]], None] | None = None,
 ) -> Replayed:
     """The ticket after `timeline`, with everything fired that was due by `now`.
 
     `terms_of` gives a policy version with its calendar. `gaps` names the seqs that are missing.
     With `choose` the ticket is timed by the policy that it answers, told the one that the timeline
-    names and how the ticket stands.
+    names and how the ticket stands. `watch` is shown the clocks after every entry.
     """
     ticket = Replayed()
     told: list[sla.Fact] = []
@@ -74,6 +79,8 @@ def replay(
             past = sla.Past(told, before)
             ticket.clocks = sla.observe(ticket.clocks, fact, terms, past=past)
             told.append(fact)
+        if watch is not None:
+            watch(ticket.clocks)
     ticket.clocks, _ = sla.fire(ticket.clocks, terms, now=now)
     return ticket
 

@@ -1,6 +1,7 @@
 """Values as a ticket holds them: cleaned once, whoever gives them."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from domain.desk import Desk
 from domain.errors import Invalid
@@ -8,6 +9,7 @@ from domain.states import ActorKind
 from domain.tickets.state import Actor
 
 MAX_TAGS = 100
+FURTHEST = timedelta(days=3660)  # what calendars and databases can hold, and people mean
 
 
 def clean_subject(subject: str) -> str:

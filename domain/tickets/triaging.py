@@ -3,7 +3,7 @@
 from domain.states import Priority
 from domain.tickets.draft import Draft
 from domain.tickets.events import Keep, Labelled, Triaged
-from domain.tickets.handing import hand_out
+from domain.tickets.handing import assign, hand_out
 from domain.tickets.shapes import clean_tags
 from domain.triage import Spam, Verdict
 
@@ -65,7 +65,7 @@ def _sent_by_model(draft: Draft, verdict: Verdict) -> bool:
     team = next((t for t in draft.desk.teams.values() if str(t.id) == guess.label), None)
     if team is None or not team.active:
         return False
-    draft.assign(team_id=team.id, assignee_id=Keep(), actor=draft.event.actor)
+    assign(draft, team_id=team.id, assignee_id=Keep(), actor=draft.event.actor)
     return True
 
 
@@ -86,7 +86,7 @@ def labelled(draft: Draft, said: Labelled) -> None:
             draft.decided(name)
     if said.team_id is not None:
         labels["team"] = said.team_id
-        draft.assign(team_id=said.team_id, assignee_id=Keep(), actor=draft.event.actor)
+        assign(draft, team_id=said.team_id, assignee_id=Keep(), actor=draft.event.actor)
         draft.decided("team_id")
     draft.record(
         "labelled",

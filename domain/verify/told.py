@@ -231,10 +231,9 @@ def _answer(test: Test, value: object) -> bool:
             both = isinstance(value, str) and isinstance(wanted, str)
             found = both and str(wanted).casefold() in str(value).casefold()
         return found is (op is Op.HAS)
-    pair = _comparable(test.field, value, wanted)
-    if pair is None:
+    order = _order(test.field, value, wanted)
+    if order is None:
         return False
-    order: int = (pair[0] > pair[1]) - (pair[0] < pair[1])  # type: ignore[operator]
     verdicts: dict[Op, bool] = {
         Op.BELOW: order < 0, Op.AT_MOST: order <= 0, Op.ABOVE: order > 0, Op.AT_LEAST: order >= 0
     }  # fmt: skip
@@ -249,14 +248,16 @@ def _equal(one: object, other: object) -> bool:
     return one == other
 
 
-def _comparable(name: str, one: object, other: object) -> tuple[object, object] | None:
-    """Both as what can be put in order: priorities by rank, numbers, texts."""
+def _order(name: str, one: object, other: object) -> int | None:
+    """Below zero, zero or above, where there is an order: of priorities, numbers or texts."""
     if name == "priority":
         ranks = [priority.value for priority in Priority]
         known = one in ranks and other in ranks
-        return (ranks.index(str(one)), ranks.index(str(other))) if known else None
+        return ranks.index(str(one)) - ranks.index(str(other)) if known else None
     if isinstance(one, bool) or isinstance(other, bool):
         return None
     if isinstance(one, int | float) and isinstance(other, int | float):
-        return one, other
-    return (one, other) if isinstance(one, str) and isinstance(other, str) else None
+        return (one > other) - (one < other)
+    if isinstance(one, str) and isinstance(other, str):
+        return (one > other) - (one < other)
+    return None

@@ -197,8 +197,8 @@ def test_training_tells_how_far_it_is_and_can_be_stopped() -> None:
 def test_a_larger_set_is_taught_to_a_network_too() -> None:
     chance = random.Random(1)
     texts, labels = rows()
-    more = [" ".join(chance.sample(text.split(), len(text.split()))) for text in texts * 5]
-    model = TextModel(learn(more, labels * 5), "v")
+    more = [" ".join(chance.sample(text.split(), len(text.split()))) for text in texts * 17]
+    model = TextModel(learn(more, labels * 17), "v")
     assert model.head.network is not None
     assert model.head.measures.accuracy > 0.9
     again = files.unpacked(files.packed(model.model))

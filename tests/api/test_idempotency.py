@@ -238,7 +238,11 @@ async def test_a_repeated_answer_says_again_where_the_thing_is_and_in_which_vers
 
 
 # Those without a tenant's transaction in their parameters.
-LOOK_THEMSELVES = {"/api/v1/auth/password-reset", "/api/v1/tickets/{number}/drafts"}
+LOOK_THEMSELVES = {
+    "/api/v1/auth/password-reset",
+    "/api/v1/tickets/{number}/drafts",
+    "/api/v1/tickets/{number}/summaries",
+}
 TAKE_NONE = {"/api/v1/auth/login", "/api/v1/auth/refresh"}
 
 

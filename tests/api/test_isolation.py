@@ -127,6 +127,7 @@ BODIES |= {
     ("POST", "/api/v1/triage/models/{model_id}/promote"): {},
     ("POST", "/api/v1/tickets/{number}/analysis/feedback"): {"sentiment": "negative"},
     ("POST", "/api/v1/tickets/{number}/drafts"): {},
+    ("POST", "/api/v1/tickets/{number}/summaries"): {},
     ("POST", "/api/v1/tickets/{number}/drafts/{draft_id}/feedback"): {"verdict": "edited"},
 }
 QUERIES = {

@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 
 from api.app import Signposts
-from api.plans import Plan, Unplanned
-from api.routing import Route
+from api.plans import Plan
+from api.routing import Route, without_key
 from api.shapes import Request, Shape
 
 SEEN: list[str] = []
@@ -49,6 +49,7 @@ async def _header(if_match: Annotated[int | None, Header()] = None) -> int | Non
     return if_match
 
 
+@without_key
 async def everything(
     number: Annotated[int, Path(ge=1)],
     body: Asked,
@@ -81,39 +82,23 @@ def _route(endpoint: object, path: str = "/x/{number}", **options: object) -> AP
     return APIRoute(path, endpoint, **options)  # type: ignore[arg-type]
 
 
-class _Planned(APIRoute):
-    """As `Route` does it, without its gates."""
+class _Planned(Route):
+    """The route of every endpoint, without its gates."""
 
-    def __init__(self, path: str, endpoint: object, **options: object) -> None:
-        super().__init__(path, endpoint, **options)  # type: ignore[arg-type]
-        inner = Route._answered
-        plan = Plan.made(self.dependant, lambda raw, shaped: inner(self, raw, shaped))  # type: ignore[arg-type]
-        assert plan is not None
-        by_fastapi = self.app
-
-        async def served(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-            request = Asking(scope, receive, send)
-            try:
-                response = await plan(request)
-            except Unplanned:
-                body = await request.body()
-
-                async def again() -> dict[str, object]:
-                    return {"type": "http.request", "body": body, "more_body": False}
-
-                await by_fastapi(scope, again, send)
-                return
-            await response(scope, receive, send)
-
-        self.app = served
+    async def _pass(self, request: Asking) -> None:
+        request.state.standing = None
 
 
 @pytest.fixture(params=["planned", "by FastAPI"])
 def client(request: pytest.FixtureRequest) -> httpx.AsyncClient:
     app = FastAPI()
-    kind = _Planned if request.param == "planned" else APIRoute
-    app.router.routes.append(kind("/x/{number}", everything, methods=["POST"], status_code=201))
-    app.router.routes.append(kind("/n/{number}", nothing, methods=["DELETE"], status_code=204))
+    kind: type[APIRoute] = _Planned if request.param == "planned" else APIRoute
+    routes = [
+        kind("/x/{number}", everything, methods=["POST"], status_code=201),
+        kind("/n/{number}", nothing, methods=["DELETE"], status_code=204),
+    ]
+    assert all(route._plan is not None for route in routes if isinstance(route, Route))
+    app.router.routes.extend(routes)
     SEEN.clear()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test")

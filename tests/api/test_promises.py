@@ -10,8 +10,10 @@ import pytest
 
 from api.resources import Resources
 from domain.permissions import Role
-from domain.tickets import AgentReplied, Changed
+from domain.states import ActorKind
+from domain.tickets import Actor, AgentReplied, Changed, Event, TimeAdvanced
 from models.session import Database
+from services.tickets import Step as TicketStep
 from tests.api.conftest import House
 from tests.making import happens, make_policy, make_ticket, words
 
@@ -160,6 +162,15 @@ async def test_a_spreadsheet_gets_lines_and_no_formulas(
     assert "'=kept" in {line["subject"] for line in lines}
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00-12:00", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize("path", ["", "/cycles", "/cycles.csv", "/pauses"])
+async def test_a_time_at_the_end_of_all_calendars_is_refused(
+    client: httpx.AsyncClient, house: House, path: str, at: str
+) -> None:
+    answer = await client.get(REPORT + path, params={"to": at}, headers=house.admin)
+    assert answer.status_code == 422, answer.text
+
+
 async def test_a_report_is_for_those_who_oversee_and_has_its_limits(
     client: httpx.AsyncClient, house: House
 ) -> None:
@@ -171,3 +182,44 @@ async def test_a_report_is_for_those_who_oversee_and_has_its_limits(
     assert endless.status_code == 422
     nowhere = await get(client, "", house, zone="Mars/Base")
     assert nowhere.status_code == 422
+
+
+async def test_a_breach_that_was_noticed_late_says_how_late_and_why(
+    client: httpx.AsyncClient,
+    database: Database,
+    resources: Resources,
+    house: House,
+    numbers: Sequence[int],
+) -> None:
+    quiet, number = {"metric": "first_reply"}, numbers[2]
+    total = (await get(client, "", house, **quiet)).json()["total"]
+    assert (total["missed"], total["noticed_late"]) == (1, 1)  # its late reply brought it up
+    [late] = (await get(client, "/cycles", house, outcome="missed", **quiet)).json()["items"]
+    assert (late["minutes_late"], late["lateness"]) == (30, "timer 30 min late")
+    assert late["late_because"] is None
+    [waiting] = [
+        one
+        for one in (await get(client, "/cycles", house, which="overdue", **quiet)).json()["items"]
+        if one["number"] == number
+    ]
+    assert waiting["lateness"].endswith("ago, and no timer has come yet")
+    # The worker that comes back says why: in its event, and from there on in the reports.
+    async with database.transaction(house.tenant_id) as work:
+        event = Event(
+            key="wake", actor=Actor(ActorKind.AUTOMATION), payload=TimeAdvanced(),
+            cause={"late": "no worker was running"},
+        )  # fmt: skip
+        at = MONDAY + timedelta(hours=1, minutes=34)
+        await resources.tickets.handle(work, TicketStep(number, event), now=at)
+    [noticed] = [
+        one
+        for one in (await get(client, "/cycles", house, which="breached", **quiet)).json()["items"]
+        if one["number"] == number
+    ]
+    assert noticed["breached_at"] == "2026-03-02T10:00:00Z"
+    assert noticed["lateness"] == "timer 34 min late: no worker was running"
+    assert noticed["late_because"] == "no worker was running"
+    told = await client.get(f"/api/v1/tickets/{number}/sla", headers=house.admin)
+    assert noticed["lateness"] in [one["lateness"] for one in told.json()["clocks"]]
+    lines = csv.DictReader(io.StringIO((await get(client, "/cycles.csv", house)).text))
+    assert {line["lateness"] for line in lines} == {"", "timer 30 min late"}

@@ -13,6 +13,7 @@ from domain.states import Channel
 from models.session import Database
 from services.bulk import BulkRunner
 from services.tickets import Requester, TicketRequest
+from tests import making
 from tests.api.conftest import House, MakeHouse, make_ticket
 
 API = "/api/v1"
@@ -68,7 +69,9 @@ def desk(client: httpx.AsyncClient, house: House) -> Desk:
 async def test_a_ticket_says_what_is_promised_why_and_what_comes_next(
     desk: Desk, database: Database, resources: Resources
 ) -> None:
-    await desk.policy(name="Gold", conditions={"all": [GOLD, {"not": {
+    once = {"timezone": "UTC", "overrides": {"2099-01-01": [["09:00", "17:00"]]}}
+    shut = await desk.ask("POST", "/calendars", {"name": "Shut", "body": once}, want=201)
+    await desk.policy(name="Gold", calendar_id=shut["id"], conditions={"all": [GOLD, {"not": {
         "field": "priority", "op": "is", "value": "low"}}]})  # fmt: skip
     step = {
         "id": "warn", "metric": "resolution", "percent": 50, "tier": 2,
@@ -88,6 +91,7 @@ async def test_a_ticket_says_what_is_promised_why_and_what_comes_next(
     clocks = {one["metric"]: one for one in said["clocks"]}
     resolution = clocks["resolution"]
     assert (resolution["target_seconds"], resolution["outcome"]) == (28800, "running")
+    assert resolution["within_hours"] is True
     assert 28780 <= resolution["remaining_seconds"] <= 28800
     assert [piece["running"] for piece in resolution["intervals"]] == [True]
     assert [(one["kind"], one["metric"], one["actions"]) for one in said["next"]] == [
@@ -98,6 +102,7 @@ async def test_a_ticket_says_what_is_promised_why_and_what_comes_next(
     await desk.ask("PATCH", f"/tickets/{ticket.number}", {"add_tags": ["gold"]})
     said = await desk.ask("GET", f"/tickets/{ticket.number}/sla")
     assert said["timed_by"]["name"] == "Gold"
+    assert {one["within_hours"] for one in said["clocks"]} == {False}
 
 
 async def test_how_late_a_breach_was_noticed_is_said(
@@ -123,6 +128,50 @@ async def test_how_late_a_breach_was_noticed_is_said(
     [first, _] = (await desk.ask("GET", f"/tickets/{number}/sla"))["clocks"]
     assert first["lateness"] == "timer 4 min late"
     assert 230 <= first["over_seconds"] <= 250
+
+
+async def test_every_measure_is_told_as_events_with_a_policy_and_without(
+    desk: Desk, database: Database, resources: Resources
+) -> None:
+    bare = await make_ticket(database, resources.tickets, desk.house)
+    await desk.policy()
+    promised = await make_ticket(database, resources.tickets, desk.house)
+    told = {
+        ticket.number: [
+            (event["metric"], event["kind"])
+            for event in (await desk.ask("GET", f"/tickets/{ticket.number}/sla/events"))["events"]
+        ]
+        for ticket in (bare, promised)
+    }
+    started = {(metric, "activate") for metric in ("first_reply", "resolution", "agent_work")}
+    assert started <= set(told[bare.number])
+    assert not {kind for _, kind in told[bare.number]} - {"activate"}
+    assert {("first_reply", "apply_sla"), ("resolution", "apply_sla")} == set(
+        told[promised.number]
+    ) - {(metric, "activate") for metric, _ in told[promised.number]}
+    await desk.ask("GET", "/tickets/999/sla/events", want=404)
+
+
+async def test_what_was_merged_away_is_not_listed_as_breached(
+    desk: Desk, database: Database, resources: Resources
+) -> None:
+    await desk.policy()
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    late, into = [
+        (await making.make_ticket(
+            database, resources.tickets, desk.house.tenant_id, now=long_ago
+        )).number
+        for _ in range(2)
+    ]  # fmt: skip
+    for number in (late, into):
+        await desk.ask("POST", f"/tickets/{number}/notes", {"text": "x"}, want=201)
+
+    async def breached() -> set[int]:
+        return {one["number"] for one in (await desk.ask("GET", "/tickets?breached=true"))["items"]}
+
+    assert await breached() == {late, into}
+    await desk.ask("POST", f"/tickets/{late}/merge", {"into": into})
+    assert await breached() == {into}
 
 
 async def test_a_deadline_set_by_hand_stays_until_it_is_given_back(
@@ -235,6 +284,11 @@ async def test_a_policy_with_everything_is_kept_as_it_was_said(desk: Desk) -> No
 async def test_a_policy_is_tried_before_it_is_in_force(
     desk: Desk, database: Database, resources: Resources
 ) -> None:
+    hours = {
+        "timezone": "Europe/Berlin",
+        "weekly": {day: [["09:00", "17:00"]] for day in DAYS[:5]},
+    }
+    office = await desk.ask("POST", "/calendars", {"name": "Office", "body": hours}, want=201)
     kept = await desk.policy()
     draft = f"/policies/{kept['id']}/draft"
     await desk.ask("GET", draft, want=404)
@@ -253,6 +307,17 @@ async def test_a_policy_is_tried_before_it_is_in_force(
     assert await tried(policy_id=kept["id"], draft=True) == (False, True)
     inline = {"name": "X", "calendar_id": kept["body"]["calendar_id"], "targets": {}}
     assert await tried(policy=inline) == (True, False)
+    days = {"high": "P1D", "normal": {"business_days": 1}}
+    body = {"name": "X", "calendar_id": office["id"], "targets": {"resolution": days}}
+    said = await desk.ask(
+        "POST", "/policies/test",
+        {"number": ticket.number, "policy": body, "start": "2025-06-06T13:00:00Z"},
+    )  # fmt: skip
+    # "One day" of 24 open hours from Friday 15:00 is Wednesday 15:00; one business day is Monday.
+    assert [(one["priority"], one["due_at"]) for one in said["due"]] == [
+        ("normal", "2025-06-09T15:00:00Z"),
+        ("high", "2025-06-11T13:00:00Z"),
+    ]
     await desk.ask("POST", "/policies/test", {"number": ticket.number}, want=422)
     await desk.ask("POST", "/policies/test", {"number": 999999, "policy_id": kept["id"]}, want=404)
     await desk.ask("PUT", draft, {"name": "Other"}, want=422)

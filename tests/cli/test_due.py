@@ -193,6 +193,22 @@ def test_business_days_end_with_the_close_of_the_last(tmp_path: Path) -> None:
     assert (code, answers) == (0, [{"id": "x", "due": "2025-06-04T15:00Z"}])
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"target_business_days": 2}, {"target": {"business_days": 2}}, {"target": "2bd"},
+        {"target": "2 business days"}, {"target": 2, "unit": "business_days"}, {"businessDays": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_business_days_are_read_however_they_are_written(
+    target: dict[str, object], tmp_path: Path
+) -> None:
+    case = {"id": "x", "calendar": BERLIN, "start": "2025-06-02T08:00Z", **target}
+    code, answers, _ = due(case, folder=tmp_path)
+    assert (code, answers) == (0, [{"id": "x", "due": "2025-06-04T15:00Z"}])
+
+
 def test_an_unknown_zone_is_told_and_the_other_cases_are_answered(tmp_path: Path) -> None:
     case = {"start": MONDAY, "target_minutes": 60}
     code, answers, complaint = due(
@@ -230,6 +246,8 @@ def test_cases_may_stand_in_one_list(tmp_path: Path) -> None:
         ({"calendar": {"timezone": "UTC", "weekly": {"mon": [["24:00", "25:00"]]}}}, "24:00"),
         ({"calendar": {"timezone": "UTC", "holidays": ["soon"]}}, "isoformat"),
         ({"pauses": [["2025-06-02T09:00Z", "2025-06-02T08:00Z"]]}, "end lies before"),
+        ({"pauses": [["2025-06-02T09:00Z", None, "x"]]}, "is not a pause"),
+        ({"target_minutes": 5, "unit": "parsecs"}, "no unit of time"),
     ],
     ids=str,
 )
@@ -240,3 +258,45 @@ def test_what_cannot_be_meant_is_refused_with_its_reason(
     code, answers, told = due(whole, folder=tmp_path)
     assert (code, answers) == (1, [])
     assert complaint in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("case", "complaint"),
+    [
+        ({"grace_minutes": 5}, "'grace_minutes' means nothing in a case"),
+        ({"calendar": {**BERLIN, "holidayz": []}}, "in a calendar; did you mean 'holiday"),
+        ({"calendar": {"timezone": "UTC", "mon": [["09:00", "17:00"]]}}, "'mon' means nothing"),
+        ({"calendar": {**BERLIN, "holidays": [{"date": "2025-06-03", "yearly": True}]}}, "yearly"),
+        ({"calendar": {**BERLIN, "overrides": [{"date": "2025-06-03", "window": []}]}}, "override"),
+        ({"calendar": {**BERLIN, "weekly": {"mon": {"start": "9:00", "finish": "17:00"}}}}, "fini"),
+        ({"pauses": [{"start": MONDAY, "finish": MONDAY}]}, "'finish' means nothing in a pause"),
+        ({"changes": [{"at": MONDAY, "was": 60, "target_minutes": 5}]}, "'was' means nothing"),
+        ({"calendar": None, "timezone": "UTC", "weekly": WEEK, "wekly": {}}, "'wekly' means nothi"),
+    ],
+    ids=str,
+)
+def test_a_word_that_means_nothing_is_told_and_never_skipped(
+    case: dict[str, object], complaint: str, tmp_path: Path
+) -> None:
+    whole = {"id": "x", "calendar": BERLIN, "start": MONDAY, "target_minutes": 60, **case}
+    code, answers, told = due(whole, folder=tmp_path)
+    assert (code, answers) == (1, [])
+    assert complaint in " ".join(told.split())
+
+
+def test_one_thing_that_is_said_twice_is_refused(tmp_path: Path) -> None:
+    case = {"id": "x", "calendar": BERLIN, "start": MONDAY, "target_minutes": 60}
+    for doubled in ({"opened": MONDAY}, {"target_hours": 1}, {"business_days": 1}):
+        code, answers, told = due({**case, **doubled}, folder=tmp_path)
+        assert (code, answers) == (1, [])
+        assert "mean the same in a case" in " ".join(told.split())
+    line = json.dumps(case)[:-1] + ', "start": "2025-06-03T07:00Z"}'
+    code, answers, told = due(line, folder=tmp_path)
+    assert (code, answers) == (1, [])
+    assert "'start' is said twice" in " ".join(told.split())
+
+
+def test_notes_among_people_change_no_answer(tmp_path: Path) -> None:
+    notes = {"note": "Whit Monday", "case": "G08", "due_local": "Tue 10:00", "_seen": True}
+    calendar = {**BERLIN, "holidays": [{"date": "2025-06-02", "name": "Whit Monday"}]}
+    assert one(tmp_path, calendar=calendar, **notes)[1]["due"] == "2025-06-04T09:00Z"

@@ -145,10 +145,14 @@ def _written(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%MZ")
 
 
-def some_case(chance: random.Random, number: int) -> Case:
+def some_case(
+    chance: random.Random, number: int, place: tuple[str, datetime] | None = None
+) -> Case:
     zone = chance.choice(ODD_ZONES) if chance.random() < 0.7 else chance.choice(ZONES)
     start = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=chance.randrange(4 * 365 * 1440))
-    if (changes := _changes_of_clocks(zone)) and chance.random() < 0.6:
+    if place is not None:
+        zone, start = place
+    elif (changes := _changes_of_clocks(zone)) and chance.random() < 0.6:
         start = chance.choice(changes) - timedelta(minutes=chance.randrange(3 * 1440))
     pauses = []
     for _ in range(chance.choice((0, 0, 1, 1, 2, 3, 5))):
@@ -195,6 +199,91 @@ def test_a_hundred_cases_a_seed_come_out_as_recounted(seed: int, tmp_path: Path)
     }
     assert wrong == {}
     assert sum(due is not None for due in counted.values()) > 85
+
+
+# Where local midnight is skipped or comes twice, where a whole date is left out, where clocks go by
+# thirty minutes or two hours, backwards in spring, or to a half hour for good.
+STRANGE_DATES = {
+    "America/Sao_Paulo": ("2018-11-03", "2018-02-17"),
+    "America/Havana": ("2025-03-08", "2025-11-01"),
+    "America/Asuncion": ("2024-03-23", "2024-10-05"),
+    "America/Santiago": ("2025-04-05", "2025-09-06"),
+    "America/St_Johns": ("2010-03-13", "2010-11-06"),
+    "America/Caracas": ("2007-12-08", "2016-04-30"),
+    "America/Nuuk": ("2023-03-25", "2024-10-26"),
+    "America/Scoresbysund": ("2024-03-30", "2024-10-26"),
+    "Africa/Cairo": ("2014-05-15", "2024-04-25", "2024-10-31"),
+    "Africa/Casablanca": ("2025-02-22", "2025-04-05"),
+    "Asia/Amman": ("2022-02-24", "2022-10-27"),
+    "Asia/Beirut": ("2023-03-25", "2024-03-30", "2024-10-26"),
+    "Asia/Gaza": ("2023-04-28", "2025-10-24"),
+    "Asia/Pyongyang": ("2015-08-14", "2018-05-04"),
+    "Asia/Tehran": ("2022-03-21", "2022-09-20"),
+    "Antarctica/Troll": ("2025-03-29", "2025-10-25"),
+    "Australia/Lord_Howe": ("2025-04-05", "2025-10-04"),
+    "Europe/Dublin": ("2025-03-29", "2025-10-25"),
+    "Pacific/Apia": ("2011-12-28", "2011-12-29", "2011-12-31"),
+    "Pacific/Fakaofo": ("2011-12-29",),
+    "Pacific/Kanton": ("1994-12-30",),
+    "Pacific/Kwajalein": ("1993-08-20",),
+}
+
+
+def test_where_a_midnight_or_a_whole_date_is_missing_cases_come_out_as_recounted(
+    tmp_path: Path,
+) -> None:
+    chance, cases = random.Random(23), list[Case]()
+    for zone, days in STRANGE_DATES.items():
+        for day in days * 3:
+            begun = datetime.fromisoformat(f"{day}T00:00Z") + timedelta(
+                minutes=chance.randrange(-2880, 1440)
+            )
+            cases.append(some_case(chance, len(cases), (zone, begun)))
+    counted = {str(case["id"]): _told(recount(case)) for case in cases}
+    said = answers(cases, tmp_path)
+    assert {id_: said[id_] for id_, due in counted.items() if due} == {
+        id_: due for id_, due in counted.items() if due
+    }
+    assert sum(due is not None for due in counted.values()) > 120
+
+
+def test_pauses_may_overlap_touch_nest_lie_outside_and_stand_in_any_order(tmp_path: Path) -> None:
+    chance, cases = random.Random(29), []
+    for number in range(60):
+        case = some_case(chance, number)
+        begun = datetime.fromisoformat(str(case["start"]))
+
+        def span(since: int, until: int, begun: datetime = begun) -> list[str]:
+            return [_written(begun + n * MINUTE) for n in (since, until)]
+
+        at = chance.randrange(0, 900)
+        pauses = [
+            span(at, at + 240), span(at + 60, at + 120), span(at + 240, at + 300),
+            span(at + 290, at + 500), span(-5000, -4000), span(-60, 30), span(at, at + 240),
+            span(at + 700, at + 700), span(900_000, 900_060),
+        ]  # fmt: skip
+        chance.shuffle(pauses)
+        cases.append({**case, "pauses": pauses})
+    counted = {str(case["id"]): _told(recount(case)) for case in cases}
+    said = answers(cases, tmp_path)
+    assert {id_: said[id_] for id_, due in counted.items() if due} == {
+        id_: due for id_, due in counted.items() if due
+    }
+
+
+def test_a_target_of_years_is_due_to_the_minute(tmp_path: Path) -> None:
+    week = {day: [["09:00", "17:00"]] for day in DAYS[:5]}
+    always = {day: [["00:00", "24:00"]] for day in DAYS}
+    case = {"start": "2025-06-02T07:00Z", "pauses": []}
+    cases = [
+        # 2,080 weeks of forty hours, from one Monday 9:00 on: the Friday before the 2,081st.
+        {"calendar": {"timezone": "Europe/Berlin", "weekly": week}, "target_minutes": 4_992_000},
+        {"calendar": {"timezone": "Asia/Beirut", "weekly": always}, "target_minutes": 10_519_200},
+    ]
+    said = answers([{"id": str(n), **case, **one} for n, one in enumerate(cases)], tmp_path)
+    first = datetime.fromisoformat(case["start"])  # type: ignore[arg-type]
+    friday = first + timedelta(weeks=2079, days=4, hours=8)
+    assert said == {"0": _written(friday), "1": _written(first + timedelta(minutes=10_519_200))}
 
 
 def test_the_last_of_several_priorities_decides_from_the_start_on(tmp_path: Path) -> None:

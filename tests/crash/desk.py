@@ -26,7 +26,8 @@ from services import relay
 from services.auth import hash_password
 from services.tenants import NewTenant, create_tenant
 from services.tokens import create_token
-from stack.desk import ROOT, Desk, Home
+from stack.desk import ROOT, Desk
+from stack.home import Home
 from stack.state import read
 from tests.making import ALWAYS, make_agent, make_policy, make_team
 

@@ -42,6 +42,22 @@ def test_a_change_that_makes_a_ticket_late_breaches_then_and_names_its_cause(
     assert (due.at, due.caused_by) == (t("TU 10:30"), cause)
 
 
+def test_what_has_ended_is_left_alone_by_another_priority_policy_and_calendar() -> None:
+    life = Life(promise(FIRST, FIX)).opens("MO 09:00").then("MO 10:00", reply=True)
+    life.then("MO 12:00", Category.RESOLVED).then("TU 09:00", Category.OPEN)
+    ended = [clock for clock in life.clocks if not clock.is_running]
+    assert len(ended) == 2
+    for change in (
+        {"priority": Priority.HIGH},
+        {"terms": promise(FIRST, FIX, within=H, version=2)},
+        {"terms": promise(FIRST, FIX, calendar=ALWAYS, calendar_version=2, version=3)},
+        {"terms": promise(FIRST, FIX, policy=2)},
+        {"terms": None},
+    ):
+        life.then("TU 10:00", **change)
+        assert [clock for clock in life.clocks if clock in ended] == ended
+
+
 def test_a_breach_by_time_alone_has_no_cause() -> None:
     life = Life(promise(FIX, within=2 * H)).opens("MO 09:00").then("MO 10:00", tags=("x",))
     [due] = life.fires("MO 12:00")

@@ -71,6 +71,14 @@ def test_a_bounce_resumes_nothing() -> None:
     assert life.clock(FIX).paused_since == t("MO 11:00")
 
 
+def test_an_automatic_mail_of_a_customer_opens_a_ticket_that_promises_nothing() -> None:
+    created = Fact(
+        at=t("MO 10:00"), category=Category.NEW, created_by="customer", customer_message=True,
+        automatic=True,
+    )  # fmt: skip
+    assert observe((), created, promise(FIRST, NEXT)) == ()
+
+
 def test_a_ticket_that_a_machine_opened_promises_nothing_until_a_person_writes() -> None:
     life = Life(promise(FIRST, FIX)).opens("MO 10:00", by="machine")
     assert not life.clocks
@@ -122,8 +130,24 @@ def test_an_agents_ticket_owes_a_next_reply_from_the_customers_first_message() -
     assert life.clock(NEXT).started_at == t("MO 12:00")
 
 
+def test_an_agents_note_of_a_call_owes_a_next_reply_from_the_customers_first_message() -> None:
+    # Nobody has answered yet, and no first reply is owed that would cover it.
+    life = Life(promise(FIRST, NEXT)).opens("MO 10:00", by="agent")
+    assert not life.clocks
+    life.then("MO 12:00", OPEN, customer=True).then("MO 13:00", customer=True)
+    assert [(c.metric, c.started_at) for c in life.clocks] == [(NEXT, t("MO 12:00"))]
+
+
 def test_what_is_created_resolved_has_no_first_reply_to_miss() -> None:
     life = Life(promise(FIRST)).opens("MO 10:00", category=RESOLVED)
+    assert life.clock(FIRST).outcome is Outcome.NOT_APPLICABLE
+    assert life.fires("MO+ 10:00") == []
+
+
+def test_what_is_created_closed_runs_no_clock() -> None:
+    every = [metric for metric in Metric if not metric.is_own]
+    life = Life(promise(*every)).opens("MO 10:00", category=Category.CLOSED)
+    assert not [c.metric for c in life.clocks if c.is_running]
     assert life.clock(FIRST).outcome is Outcome.NOT_APPLICABLE
     assert life.fires("MO+ 10:00") == []
 
@@ -184,6 +208,12 @@ def test_a_comment_that_reopens_starts_a_next_reply_and_no_first_reply() -> None
     assert life.clock(NEXT).started_at == t("TU 09:00")
 
 
+def test_a_comment_that_reopens_starts_a_next_reply_where_no_first_reply_is_promised() -> None:
+    life = Life(promise(NEXT)).opens("MO 09:00").then("MO 10:00", RESOLVED)
+    life.then("TU 09:00", OPEN, customer=True)
+    assert life.clock(NEXT).started_at == t("TU 09:00")
+
+
 # --- updates ------------------------------------------------------------------------------------
 
 
@@ -207,6 +237,17 @@ def test_pausable_update_waits_while_the_customer_is_asked() -> None:
     assert life.clock(PAUSABLE).paused_since == t("MO 10:00")
     life.then("MO 12:00", OPEN, customer=True)
     assert life.clock(PAUSABLE).due_at == t("MO 16:00")
+
+
+def test_updates_begin_again_with_the_first_reply_after_a_reopening() -> None:
+    life = Life(promise(PERIODIC, within=4 * H)).opens("MO 09:00").then("MO 10:00", reply=True)
+    life.then("MO 11:00", RESOLVED).then("TU 09:00", OPEN, customer=True)
+    assert not [c for c in life.cycles(PERIODIC) if c.is_running]
+    life.then("TU 10:00", reply=True)
+    assert (life.clock(PERIODIC, 2).started_at, life.clock(PERIODIC, 2).due_at) == (
+        t("TU 10:00"),
+        t("TU 14:00"),
+    )
 
 
 def test_a_reply_that_resolves_asks_for_no_further_update() -> None:
@@ -240,6 +281,13 @@ def test_the_first_resolution_is_judged_once_and_the_total_goes_on() -> None:
 
 def test_total_resolution_is_another_name_for_resolution() -> None:
     assert Metric("total_resolution") is FIX
+
+
+def test_a_resolution_that_pauses_in_nothing_counts_all_of_it() -> None:
+    life = Life(promise(FIX, pause_in={FIX: frozenset()})).opens("MO 09:00")
+    life.then("MO 10:00", PENDING).then("MO 12:00", HOLD).then("MO 13:00", OPEN)
+    assert life.clock(FIX).due_at == t("MO 17:00")
+    assert life.then("MO 14:00", RESOLVED).clock(FIX).used == 5 * H
 
 
 def test_a_metric_pauses_by_a_condition_of_the_policy() -> None:

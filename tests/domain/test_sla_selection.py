@@ -5,10 +5,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from domain.calendars import Calendar
 from domain.desk import Desk, DeskSettings
 from domain.sla import Metric, Policy, Subject, explain, matched
 from domain.states import Category, Channel, Priority
-from tests.domain.lives import KIM, OFFICE, TEAM_A, promise
+from tests.domain.lives import KIM, LEE, OFFICE, TEAM_A, TEAM_B, promise
 
 FIX = Metric.RESOLUTION
 TICKET = Subject(
@@ -106,6 +107,33 @@ def test_the_first_policy_whose_conditions_hold_wins() -> None:
     assert other.policy is rest
     assert desk.terms_of(silver.id, 1) is not None
     assert desk.terms_of(silver.id, 2) is None
+
+
+def test_a_team_and_a_customer_have_hours_of_their_own_by_policies_ahead_of_the_rest() -> None:
+    nights = Calendar.model_validate(
+        {"timezone": "Asia/Tokyo", "weekly": {"mon": [("22:00", "06:00")]}}
+    )
+    own = {"calendar_id": UUID(int=98)}
+    policies = (
+        policy({"field": "organization", "value": str(LEE)}, 1).model_copy(update=own),
+        policy({"field": "team", "value": str(TEAM_B)}, 2).model_copy(update=own),
+        policy(None, 3),
+    )
+    desk = Desk(
+        tenant_id=KIM, slug="x", config_version=1, settings=DeskSettings(), statuses={},
+        policies=policies, calendars={(UUID(int=99), 1): OFFICE, (UUID(int=98), 1): nights},
+    )  # fmt: skip
+
+    def hours(team: UUID, organization: UUID | None = None) -> Calendar:
+        terms = desk.terms(
+            Subject(category=Category.OPEN, team_id=team, organization_id=organization)
+        )
+        assert terms is not None
+        return terms.calendar
+
+    assert hours(TEAM_A) is OFFICE
+    assert hours(TEAM_B) is nights
+    assert hours(TEAM_A, LEE) is nights
 
 
 def test_a_policy_with_conditions_applies_to_nothing_unknown() -> None:

@@ -17,7 +17,9 @@ from domain.sla import (
     Clock,
     Metric,
     Notify,
+    Outcome,
     Policy,
+    RaisePriority,
     StartWorkflow,
     Step,
     Terms,
@@ -43,6 +45,7 @@ from domain.tickets import (
 )
 from domain.tickets.events import Event, NoteAdded
 from domain.tickets.replay import Recorded, facts_of, replay
+from domain.verify import Hours, Line, Promise, disagreements
 from tests.domain.test_tickets import (
     ADA,
     BEN,
@@ -139,6 +142,25 @@ def agrees(life: Life) -> None:
     assert set(have) == set(want)
     for key, kept in have.items():
         assert unnoticed(kept) == unnoticed(want[key])
+    recounted(life)
+
+
+def recounted(life: Life) -> None:
+    """What `holdfast sla verify` works out by itself is what was kept."""
+    lines = [
+        Line(
+            seq=e.seq, type=e.type, actor_kind=e.actor_kind, changes=e.changes, data=e.data,
+            occurred_at=e.occurred_at, recorded_at=max(e.occurred_at, life.ticket.updated_at),
+        )
+        for e in recorded(life.entries)
+    ]  # fmt: skip
+
+    def promise_of(id: UUID, version: int) -> Promise:
+        terms = life.desk.terms_of(id, version)
+        assert terms is not None
+        return Promise(terms.policy, Hours(terms.calendar))
+
+    assert [str(one) for one in disagreements(lines, life.clocks, promise_of)] == []
 
 
 def unnoticed(kept: Clock) -> Clock:
@@ -242,6 +264,43 @@ def test_retiming_applies_what_is_in_force_and_says_nothing_where_nothing_change
     assert clock(life, FIX).caused_by == "policy_change"
     assert life.last.entries[1].data["caused_by"] == "policy_change"
     assert life(Retimed(), actor=SYSTEM).entries == ()
+    agrees(life)
+
+
+def test_a_policy_that_is_taken_out_of_force_nags_nobody_any_more() -> None:
+    steps = [
+        Step(id=id, metric=FIX, offset=after, action=action)
+        for id, after, action in (
+            ("first", timedelta(0), Notify(to=("supervisors",))),
+            ("boss", 2 * HOUR, RaisePriority()),
+            ("again", 4 * HOUR, Notify(to=("supervisors",))),
+        )
+    ]
+    life = Life(under(policy(*steps)))
+    life.agent_writes()
+    life.time_passes(8 * HOUR)
+    assert "sla_step" in life.types
+    life.desk = moved_on(life.desk)  # deactivated, and nothing takes its place
+    life.time_passes(3 * HOUR)
+    [said] = [e for e in life.last.entries if e.type == "sla_step"]
+    assert said.data["skipped"] == "the policy is no longer in force"
+    assert not life.last.notices
+    assert life.ticket.priority is not Priority.HIGH
+    assert life.ticket.policy_id is None
+    assert life.ticket.deadline_at is None  # and no timer is left that could come
+    life.time_passes(24 * HOUR)
+    assert life.types == []
+    agrees(life)
+
+
+def test_in_a_list_a_first_reply_that_came_late_stays_a_miss() -> None:
+    life = Life(under(policy(within=HOUR)))
+    life(AgentReplied(words(id=5)), after=2 * HOUR)
+    assert (clock(life, FRT).outcome, life.ticket.breached_at) == (Outcome.MISSED, START + HOUR)
+    life(AgentReplied(words(id=6)), after=HOUR)
+    life(Changed(status="resolved"))
+    life.customer_writes(after=HOUR)
+    assert life.ticket.breached_at == START + HOUR
     agrees(life)
 
 

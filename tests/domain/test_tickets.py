@@ -948,6 +948,23 @@ def test_a_late_verdict_does_not_touch_a_closed_ticket() -> None:
     assert life(Triaged(verdict()), actor=MODEL).entries == ()
 
 
+@pytest.mark.parametrize("category", [Category.CLOSED, Category.MERGED])
+def test_a_ticket_that_is_over_before_its_verdict_waits_for_none(category: Category) -> None:
+    assert in_category(Category.RESOLVED).ticket.triage == "pending"
+    assert in_category(category).ticket.triage == "skipped"
+
+
+def test_a_ticket_that_comes_back_without_a_verdict_waits_for_one_again() -> None:
+    life = in_category(Category.CLOSED, desk(reopen_closed=True))
+    life(Changed(status="open"))
+    assert life.ticket.triage == "pending"
+    life(Triaged(verdict()), actor=MODEL)
+    assert life.ticket.triage == "done"
+    life(Changed(status="resolved"))
+    life.time_passes(30 * 24 * HOUR)
+    assert (life.ticket.category, life.ticket.triage) == (Category.CLOSED, "done")
+
+
 # --- promises ---
 
 

@@ -20,7 +20,7 @@ from services.customers import (
 from services.desks import Desks
 from services.destinations import IndexDestination
 from services.relay import Relay
-from services.search import Search
+from services.search import rebuild
 from services.tickets import Tickets
 from tests.adapters.test_search import Server
 from tests.adapters.test_search import typesense as typesense
@@ -56,8 +56,7 @@ async def index(typesense: Server) -> AsyncIterator[SearchIndex]:
 
 @pytest.fixture
 def relay(database: Database, relay_database: Database, index: SearchIndex) -> Relay:
-    search = Search(Desks(), index)
-    return Relay(relay_database, IndexDestination(database, search, index))
+    return Relay(relay_database, IndexDestination(database, index))
 
 
 @pytest.fixture
@@ -154,7 +153,6 @@ async def test_a_name_that_changes_while_the_index_is_made_anew_is_not_lost(
     organization = await an_organization(database, tickets, tenant, tickets_of=2)
     async with database.transaction(tenant) as work:  # made long before the rebuild
         await work.execute("update organizations set created_at = created_at - interval '1 day'")
-    search = Search(Desks(), index)
 
     async def rename() -> None:
         async with database.transaction(tenant) as work:
@@ -175,7 +173,7 @@ async def test_a_name_that_changes_while_the_index_is_made_anew_is_not_lost(
         index._writer._calls.config.api_key,
         alias=index._alias,
     )
-    await search.rebuild(relay_database, database, meddling)
+    await rebuild(relay_database, database, meddling)
     await meddling.close()
     assert await names(index, tenant, "volcano") == 0
     await drained(relay)

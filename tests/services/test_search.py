@@ -11,10 +11,10 @@ from domain.errors import Forbidden
 from domain.permissions import Principal, Role, Scope
 from domain.tickets import Changed, NoteAdded, Ticket
 from models.session import Database
+from services.cursors import BadCursor
 from services.desks import Desks
-from services.search import Results, Search
+from services.search import Results, Search, documents_of, rebuild
 from services.tickets import Tickets
-from services.views import BadCursor
 from tests.adapters.test_search import Server
 from tests.adapters.test_search import typesense as typesense
 from tests.conftest import MakeTenant, Urls
@@ -44,14 +44,14 @@ def found(results: Results) -> list[int]:
     return [one.listed.ticket.number for one in results.items]
 
 
-async def relayed(database: Database, search: Search, index: SearchIndex, tenant: uuid.UUID) -> int:
+async def relayed(database: Database, index: SearchIndex, tenant: uuid.UUID) -> int:
     """What the relay does: documents of what waits, then the rows are gone."""
     async with database.transaction(tenant) as work:
         rows = await work.rows(
             "select id, ticket_id from outbox where tenant_id = :t and destination = 'index'",
             {"t": tenant},
         )
-        documents = await search.documents(work, list({row["ticket_id"] for row in rows}))
+        documents = await documents_of(work, list({row["ticket_id"] for row in rows}))
     assert await index.tell(documents) == {}
     return len(rows)
 
@@ -122,7 +122,7 @@ async def test_notes_are_searched_only_for_those_who_may_read_them(
     assert found(await without.search(database, caller, "shouted")) == [ticket.number]
     assert found(await without.search(database, caller, "shouted", internal=False)) == []
     async with database.transaction(tenant) as work:
-        [document] = await without.documents(work, [ticket.id])
+        [document] = await documents_of(work, [ticket.id])
     assert document["internal_text"] == "They shouted"
     assert "shouted" not in str(document["public_text"])
 
@@ -186,7 +186,7 @@ class TestWithTheIndex:
     ) -> None:  # fmt: skip
         one = await make_ticket(database, tickets, tenant, subject="Printer on fire")
         await make_ticket(database, tickets, tenant, subject="Invoice")
-        assert await relayed(database, search, index, tenant) == 2
+        assert await relayed(database, index, tenant) == 2
         await forget(relay_database, tenant)
         results = await search.search(database, somebody(tenant), "prnter")
         assert not results.degraded
@@ -207,7 +207,7 @@ class TestWithTheIndex:
         tenant: uuid.UUID,
     ) -> None:  # fmt: skip
         ticket = await make_ticket(database, tickets, tenant, subject="Volcano")
-        await relayed(database, search, index, tenant)  # told, and waiting once more
+        await relayed(database, index, tenant)  # told, and waiting once more
         results = await search.search(database, somebody(tenant), "volcano")
         assert found(results) == [ticket.number]
         assert results.total == 1
@@ -217,7 +217,7 @@ class TestWithTheIndex:
         tickets: Tickets, tenant: uuid.UUID,
     ) -> None:  # fmt: skip
         ticket = await make_ticket(database, tickets, tenant, subject="Volcano")
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         async with database.transaction(tenant) as work:
             team = await make_team(work)
             agent = await make_agent(work, teams=(team,))
@@ -236,7 +236,7 @@ class TestWithTheIndex:
         async with database.transaction(tenant) as work:
             agent = await make_agent(work)
         await happens(database, tickets, tenant, mine.number, Changed(assignee_id=agent), by=agent)
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         await forget(relay_database, tenant)
         caller = somebody(tenant, id=agent, scope=Scope.OWN)
         results = await search.search(database, caller, "volcano")
@@ -254,7 +254,7 @@ class TestWithTheIndex:
         assert results.degraded
         assert found(results) == [ticket.number]
         async with database.transaction(tenant) as work:
-            documents = await search.documents(work, [ticket.id])
+            documents = await documents_of(work, [ticket.id])
         await index.tell(documents)
         assert (await search.search(database, caller, "volcano")).degraded  # looked at a moment ago
         now[0] += 3.5
@@ -270,13 +270,13 @@ class TestWithTheIndex:
         made: list[Ticket] = [
             await make_ticket(database, tickets, tenant, subject="Volcano") for _ in range(3)
         ]
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         await forget(relay_database, tenant)
         caller = somebody(tenant)
         assert not (await search.search(database, caller, "volcano")).degraded
         half = await index.begin_rebuild()  # stands for a restart that has loaded one of three
         async with database.transaction(tenant) as work:
-            await index.fill(half, await search.documents(work, [made[0].id]))
+            await index.fill(half, await documents_of(work, [made[0].id]))
         await index.finish_rebuild(half)
         results = await search.search(database, caller, "volcano")
         assert results.degraded
@@ -286,7 +286,7 @@ class TestWithTheIndex:
         self, database: Database, relay_database: Database, index: SearchIndex, search: Search,
         tickets: Tickets, tenant: uuid.UUID, monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr("services.search._REBUILD_BATCH", 2)
+        monkeypatch.setattr("services.search.filling._REBUILD_BATCH", 2)
         made = [await make_ticket(database, tickets, tenant, subject="Old") for _ in range(5)]
         await forget(relay_database, tenant)
         async with database.transaction(tenant) as work:
@@ -303,7 +303,7 @@ class TestWithTheIndex:
                     new = await make_ticket(database, tickets, tenant, subject="Volcano")
                     during.extend([made[0].number, new.number])
                     # The relay tells the old index, as it must until the exchange.
-                    await relayed(database, search, index, tenant)
+                    await relayed(database, index, tenant)
                     await forget(relay_database, tenant)
                 return await super().fill(collection, documents)
 
@@ -313,13 +313,13 @@ class TestWithTheIndex:
             index._writer._calls.config.api_key,
             alias=index._alias,
         )
-        filled = await search.rebuild(relay_database, database, meddling)
+        filled = await rebuild(relay_database, database, meddling)
         await meddling.close()
         assert filled >= 5
         assert during
         caller = somebody(tenant)
         assert set(found(await search.search(database, caller, "volcano"))) == set(during)
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         await forget(relay_database, tenant)
         results = await search.search(database, caller, "volcano")
         assert not results.degraded
@@ -331,14 +331,14 @@ class TestWithTheIndex:
         tickets: Tickets, tenant: uuid.UUID,
     ) -> None:  # fmt: skip
         await make_ticket(database, tickets, tenant, subject="Volcano")
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         await forget(relay_database, tenant)
 
         def stop(filled: int) -> None:
             raise RuntimeError("no")
 
         with pytest.raises(RuntimeError):
-            await search.rebuild(relay_database, database, index, stop)
+            await rebuild(relay_database, database, index, stop)
         results = await search.search(database, somebody(tenant), "volcano")
         assert not results.degraded
         assert len(results.items) == 1
@@ -362,7 +362,7 @@ class TestAKilledIndex:
         index = SearchIndex(server.url, server.key, rest_seconds=0.2)
         search, caller = Search(Desks(), index), somebody(tenant)
         ticket = await make_ticket(database, tickets, tenant, subject="Volcano")
-        await relayed(database, search, index, tenant)
+        await relayed(database, index, tenant)
         await forget(relay_database, tenant)
         assert not (await search.search(database, caller, "volcano")).degraded
         server.kill()

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.simulations import SimulationIn
 from domain.errors import Conflict, Invalid
 from domain.permissions import Principal, Role, grants_of
 from domain.sla import Policy
-from domain.tickets import AgentReplied
+from domain.tickets import AgentReplied, Changed
 from models.session import Database, Row
 from services import relay, simulations
 from services.desks import Desks
@@ -132,6 +133,37 @@ async def test_other_hours_are_tried_in_the_place_of_a_calendar(
     request: dict[str, object] = {"calendar": {"id": str(policy.calendar_id), "body": body}}
     tally = (await finished(database, caller, await queued(database, caller, request)))["tally"]
     assert tally["metrics"] == {"first_reply": [0, 2, 1, 1]}  # due at ten now, not at eight
+
+
+async def test_a_limit_of_pauses_is_tried_for_a_policy_in_force_and_for_a_new_one(
+    database: Database, tenant: uuid.UUID, caller: Principal
+) -> None:
+    desk = Tickets(Desks())
+    async with database.transaction(tenant) as work:
+        agent = await make_agent(work)
+        policy = await make_policy(work, first_reply=None, resolution=timedelta(hours=2))
+    ticket = await make_ticket(database, desk, tenant, now=MONDAY)
+    for hours, status in ((1, "pending"), (9, "open"), (9.5, "resolved")):
+        await happens(
+            database, desk, tenant, ticket.number, Changed(status=status), by=agent,
+            now=MONDAY + timedelta(hours=hours),
+        )  # fmt: skip
+    limit = {"resolution": "PT3H"}
+
+    async def tried(request: dict[str, object]) -> object:
+        asked = SimulationIn.model_validate(request).model_dump(mode="json", exclude_unset=True)
+        row = await finished(database, caller, await queued(database, caller, asked))
+        return row["tally"]["metrics"]
+
+    assert await tried({}) == {"resolution": [1, 0, 1, 0]}
+    assert await tried({"policy": {"id": str(policy.id), "max_pause": limit}}) == {
+        "resolution": [1, 0, 0, 1]
+    }
+    new: dict[str, object] = {
+        "position": 1, "calendar_id": str(policy.calendar_id), "max_pause": limit,
+        "targets": {"resolution": dict.fromkeys(("low", "normal", "high", "urgent"), "PT2H")},
+    }  # fmt: skip
+    assert await tried({"new_policies": [new]}) == {"resolution": [1, 0, 0, 1]}
 
 
 async def test_conditions_choose_anew_among_the_policies(

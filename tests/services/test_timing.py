@@ -329,6 +329,7 @@ async def test_a_batch_times_open_tickets_anew_and_reports_which_are_late_becaus
         ended = await bulk.job(work, job["id"], supervisor)
         items = await bulk.items(work, job["id"], supervisor, after=0, limit=10)
     assert (ended["state"], ended["counts"]) == ("finished", {"done": 3})
+    assert ended["codes"] == {"breached": 1}
     assert {row["number"]: row["code"] for row in items} == {
         old.number: "breached", new.number: None, moved.number: None,
     }  # fmt: skip

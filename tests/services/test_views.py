@@ -18,9 +18,10 @@ from models import ledger
 from models.base import new_id
 from models.session import Database
 from services import views
+from services.cursors import BadCursor, pack
 from services.desks import Desks
 from services.tickets import Tickets
-from services.views import BadCursor, CustomerNotFound, Listed, Page, Sort, TicketFilter, Views
+from services.views import CustomerNotFound, Listed, Page, Sort, TicketFilter, Views, filters
 from tests.conftest import MakeTenant
 from tests.making import happens, make_agent, make_policy, make_team, make_ticket, words
 
@@ -316,7 +317,7 @@ async def test_a_tag_on_very_many_tickets_is_found_while_walking_the_list(
     sort: Sort,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(views, "_RARE", 3)
+    monkeypatch.setattr(filters, "_RARE", 3)
     wanted = TicketFilter(tags_all=("even",))
     page = await listing(database, reading, filled, wanted, sort=sort)
     assert set(numbers(page)) == set(range(2, 61, 2))
@@ -377,7 +378,7 @@ async def test_only_what_is_marked_is_spam_to_a_list(
 async def test_a_cursor_of_scores_that_was_tampered_with_is_refused(
     database: Database, reading: Views, filled: Filled, value: object
 ) -> None:
-    forged = views.pack(["-score", TicketFilter().fingerprint(), value, uuid.UUID(int=1)])
+    forged = pack(["-score", TicketFilter().fingerprint(), value, uuid.UUID(int=1)])
     with pytest.raises(BadCursor):
         await listing(database, reading, filled, sort=Sort.SCORE_DESC, cursor=forged)
 

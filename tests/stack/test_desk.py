@@ -16,11 +16,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
-from stack.desk import Desk, environment_of, health_of, running, superuser_url_of
+from stack.beside import environment_of, health_of, superuser_url_of
+from stack.desk import Desk
 from stack.home import AlreadyRunning, Home
 from stack.postgres import create_database
 from stack.servers import SEARCH_ATTRIBUTES
-from stack.state import State
+from stack.state import State, running
 
 pytestmark = pytest.mark.stack
 

@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 import migrations
 from stack import outside
-from stack.desk import Desk, environment_of
+from stack.beside import environment_of
+from stack.desk import Desk
 from stack.home import Home, Secrets
 from stack.outside import OutsidePostgres
 from stack.postgres import create_roles

@@ -20,19 +20,13 @@ import psutil
 import psycopg
 import pytest
 
-from stack.desk import (
-    Desk,
-    IncompleteAddress,
-    Program,
-    environment_of,
-    running,
-    terminate,
-)
+from stack.beside import environment_of, terminate
+from stack.desk import Desk, IncompleteAddress, Program
 from stack.home import Home
 from stack.ports import Ports
 from stack.postgres import Postgres
 from stack.processes import Child, Identity, StackError
-from stack.state import ServiceState, State, read, write
+from stack.state import ServiceState, State, read, running, write
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +63,8 @@ http.server.HTTPServer(("127.0.0.1", port), Page).serve_forever()
 
 SUPERVISOR = """
 import asyncio, os, sys
-from stack.desk import Desk, Home, Program, stop_on_signals
+from stack.desk import Desk, Program, stop_on_signals
+from stack.home import Home
 
 async def main():
     stop = stop_on_signals()

@@ -186,6 +186,7 @@ async def test_a_start_whose_name_was_withdrawn_is_cancelled_and_says_so(
     async with database.transaction(tenant) as work:
         await work.execute("update policies set active = false")
         await starting.withdraw(work, "ask-vendor")
+        await work.execute("update policies set active = true")  # back, and its name is not
     later = datetime.now(UTC) + HOUR
     await happens(database, tickets, tenant, ticket.number, TimeAdvanced(), now=later)
     [row] = await _starts(database, tenant)

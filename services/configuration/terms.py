@@ -1,246 +1,21 @@
-"""What a tenant sets up: statuses, custom fields, calendars, policies."""
+"""Calendars and policies. A change of one is a new version; what was promised keeps its own."""
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from domain.calendars import Calendar
 from domain.errors import Conflict, Invalid, NotFound
 from domain.sla import Policy
 from domain.starting import offered_names
-from domain.states import Category
 from models.base import new_id
 from models.session import Row, Work
 from services import desks
+from services.configuration.keeping import Changes, hold, insert, refuse_name
 
-MOST_STATUSES, MOST_FIELDS, MOST_STEPS = 200, 300, 50
-_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
-Changes = dict[str, list[object]]
-
-
-class KeyTaken(Conflict):
-    code = "key_taken"
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"{key!r} is in use already.", fields={"/key": "is taken"})
-
-
-class LastOfItsCategory(Conflict):
-    code = "last_of_category"
-
-    def __init__(self, category: str) -> None:
-        super().__init__(
-            f"This is the only active status of {category}: rules would have none to go to."
-            " Add another first."
-        )
-
-
-def key_of(name: str) -> str:
-    """A key made from a name, for where none was given."""
-    key = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60]
-    return key if _KEY.fullmatch(key) else f"s_{key}".rstrip("_")
-
-
-# Statuses.
-
-
-async def statuses(work: Work) -> Sequence[Row]:
-    """All statuses, in order, those no longer in use too."""
-    return await work.rows(
-        "select * from statuses where tenant_id = :tenant order by position, key",
-        {"tenant": work.tenant_id},
-    )
-
-
-async def status(work: Work, key: str) -> Row:
-    """One status. Raises NotFound."""
-    for row in await statuses(work):
-        if row["key"] == key:
-            return row
-    raise NotFound(f"There is no status {key!r}.")
-
-
-async def create_status(work: Work, new: Mapping[str, object]) -> Row:
-    """A new status at the end of the list."""
-    await hold(work)
-    known = {row["key"]: row for row in await statuses(work)}
-    key = str(new.get("key") or key_of(str(new["name"])))
-    if not _KEY.fullmatch(key):
-        raise Invalid("A key has lower-case letters, digits and _.", fields={"/key": "is no key"})
-    if key in known:
-        raise KeyTaken(key)
-    if len(known) >= MOST_STATUSES:
-        raise Conflict(f"A desk has at most {MOST_STATUSES} statuses.")
-    if new["category"] == Category.MERGED:
-        raise Invalid(
-            "There is one merged status, and merging sets it.", fields={"/category": "is merged"}
-        )
-    await _check_status(work, {*known, key}, new)
-    row = {
-        "key": key,
-        "name": new["name"],
-        "category": str(new["category"]),
-        "customer_label": new.get("customer_label") or new["name"],
-        "colour": new.get("colour") or "#64748b",
-        "position": max((r["position"] for r in known.values()), default=-1) + 1,
-        "transitions": new.get("transitions"),
-        "required_fields": list(_texts(new.get("required_fields"))),
-        "active": True,
-    }
-    await _insert(work, "statuses", row)
-    await desks.changed(work)
-    return row
-
-
-async def change_status(work: Work, key: str, new: Mapping[str, object]) -> tuple[Row, Changes]:
-    """The status with new values, and what changed. Its key and category never change."""
-    await hold(work)
-    known = {row["key"]: row for row in await statuses(work)}
-    before = known.get(key)
-    if before is None:
-        raise NotFound(f"There is no status {key!r}.")
-    if new.get("active") is False and before["active"]:
-        alike = [r for r in known.values() if r["category"] == before["category"] and r["active"]]
-        if len(alike) == 1:
-            raise LastOfItsCategory(before["category"])
-    await _check_status(work, set(known), new)
-    return await _update(work, "statuses", "key", key, before, new)
-
-
-async def order_statuses(work: Work, keys: Sequence[str]) -> Changes:
-    """Puts the statuses in this order; the first active of a category is the one rules use."""
-    await hold(work)
-    before = [row["key"] for row in await statuses(work)]
-    if sorted(keys) != sorted(before):
-        raise Invalid(
-            "Name every status once.", fields={"/keys": f"are not exactly: {', '.join(before)}"}
-        )
-    await work.batch(
-        *(
-            (
-                "update statuses set position = %s where tenant_id = %s and key = %s",
-                (place, work.tenant_id, key),
-            )
-            for place, key in enumerate(keys)
-        )
-    )
-    await desks.changed(work)
-    return {} if list(keys) == before else {"order": [before, list(keys)]}
-
-
-async def _check_status(work: Work, keys: set[str], new: Mapping[str, object]) -> None:
-    for name in _texts(new.get("transitions")):
-        if name not in keys:
-            raise Invalid(
-                f"There is no status {name!r}.", fields={"/transitions": f"{name} is not known"}
-            )
-    wanted = _texts(new.get("required_fields"))
-    if wanted:
-        fields = {row["key"] for row in await fields_of(work) if row["active"]}
-        for name in wanted:
-            if name not in fields:
-                raise Invalid(
-                    f"There is no field {name!r}.",
-                    fields={"/required_fields": f"{name} is not known"},
-                )
-
-
-# Custom fields.
-
-
-async def fields_of(work: Work) -> Sequence[Row]:
-    """All custom fields, in order."""
-    return await work.rows(
-        "select * from field_definitions where tenant_id = :tenant order by position, key",
-        {"tenant": work.tenant_id},
-    )
-
-
-async def field(work: Work, key: str) -> Row:
-    """One custom field. Raises NotFound."""
-    for row in await fields_of(work):
-        if row["key"] == key:
-            return row
-    raise NotFound(f"There is no field {key!r}.")
-
-
-async def create_field(work: Work, new: Mapping[str, object]) -> Row:
-    """A new custom field at the end of the list."""
-    await hold(work)
-    known = await fields_of(work)
-    key = str(new.get("key") or key_of(str(new["label"])))
-    if not _KEY.fullmatch(key):
-        raise Invalid("A key has lower-case letters, digits and _.", fields={"/key": "is no key"})
-    if key in {row["key"] for row in known}:
-        raise KeyTaken(key)
-    if len(known) >= MOST_FIELDS:
-        raise Conflict(f"A desk has at most {MOST_FIELDS} fields.")
-    row = {
-        "key": key,
-        "label": new["label"],
-        "kind": new["kind"],
-        "options": list(_texts(new.get("options"))),
-        "pattern": new.get("pattern"),
-        "customer_visible": bool(new.get("customer_visible")),
-        "customer_editable": bool(new.get("customer_editable")),
-        "position": max((r["position"] for r in known), default=-1) + 1,
-        "active": True,
-    }
-    _check_field(row)
-    await _insert(work, "field_definitions", row)
-    await desks.changed(work)
-    return row
-
-
-async def change_field(work: Work, key: str, new: Mapping[str, object]) -> tuple[Row, Changes]:
-    """The field with new values, and what changed. Its key and kind never change."""
-    await hold(work)
-    before = next((row for row in await fields_of(work) if row["key"] == key), None)
-    if before is None:
-        raise NotFound(f"There is no field {key!r}.")
-    _check_field({**before, **new})
-    if new.get("active") is False:
-        needed = [r["key"] for r in await statuses(work) if key in r["required_fields"]]
-        if needed:
-            raise Conflict(f"The status {needed[0]!r} needs this field. Change that first.")
-    return await _update(work, "field_definitions", "key", key, before, new)
-
-
-# Nested repetition is what makes a pattern take for ever on a text made for it.
-_NESTED = re.compile(r"[*+}]\)?[^()]*\)(?:[*+]|\{\d*,)")
-
-
-def _check_field(row: Mapping[str, object]) -> None:
-    options = _texts(row.get("options"))
-    if row["kind"] in ("select", "multiselect"):
-        if not options:
-            raise Invalid("Say which options there are.", fields={"/options": "are needed"})
-        if len(set(options)) < len(options):
-            raise Invalid("Two options are the same.", fields={"/options": "repeat"})
-    elif options:
-        raise Invalid("Only lists have options.", fields={"/options": "mean nothing here"})
-    pattern = row.get("pattern")
-    if pattern is None:
-        return
-    if row["kind"] != "text":
-        raise Invalid("Only texts have a pattern.", fields={"/pattern": "means nothing here"})
-    try:
-        re.compile(str(pattern))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise Invalid("That is not a pattern.", fields={"/pattern": str(error)}) from error
-    if _NESTED.search(str(pattern)):
-        raise Invalid(
-            "That pattern repeats what repeats: it could take for ever.",
-            fields={"/pattern": "repeats a repetition"},
-        )
-
-
-# Calendars.
+MOST_STEPS = 50
 
 
 async def calendars(work: Work) -> Sequence[Row]:
@@ -265,9 +40,9 @@ async def calendar(work: Work, calendar_id: uuid.UUID) -> Row:
 async def create_calendar(work: Work, *, name: str, body: Calendar, now: datetime) -> Row:
     """A new calendar. Raises Conflict for a name in use."""
     await hold(work)
-    _refuse_name(name, await calendars(work), None)
+    refuse_name(name, await calendars(work), None)
     calendar_id = new_id()
-    await _insert(
+    await insert(
         work,
         "calendars",
         {"id": calendar_id, "name": name, "version": 1, "active": True, "created_at": now},
@@ -294,7 +69,7 @@ async def change_calendar(
     before = await calendar(work, calendar_id)
     changes: Changes = {}
     if name is not None and name != before["name"]:
-        _refuse_name(name, await calendars(work), calendar_id)
+        refuse_name(name, await calendars(work), calendar_id)
         changes["name"] = [before["name"], name]
     if active is not None and active != before["active"]:
         users = [
@@ -340,7 +115,7 @@ async def change_calendar(
 async def _keep_calendar(
     work: Work, calendar_id: uuid.UUID, version: int, body: Calendar, now: datetime
 ) -> None:
-    await _insert(
+    await insert(
         work,
         "calendar_versions",
         {
@@ -350,9 +125,6 @@ async def _keep_calendar(
             "created_at": now,
         },
     )
-
-
-# Policies.
 
 
 async def policies(work: Work) -> Sequence[Row]:
@@ -380,9 +152,9 @@ async def create_policy(
     """A new policy behind the others. `terms` are a policy's, without id and versions."""
     await hold(work)
     known = await policies(work)
-    _refuse_name(name, known, None)
+    refuse_name(name, known, None)
     made = await checked_policy(work, new_id(), 1, name, terms)
-    await _insert(
+    await insert(
         work,
         "policies",
         {
@@ -414,7 +186,7 @@ async def change_policy(
     changes: Changes = {}
     called = name or before["name"]
     if called != before["name"]:
-        _refuse_name(called, await policies(work), policy_id)
+        refuse_name(called, await policies(work), policy_id)
         changes["name"] = [before["name"], called]
     if active is not None and active != before["active"]:
         changes["active"] = [before["active"], active]
@@ -545,7 +317,7 @@ async def _check_named(work: Work, made: Policy) -> None:
 
 
 async def _keep_policy(work: Work, made: Policy, now: datetime) -> None:
-    await _insert(
+    await insert(
         work,
         "policy_versions",
         {
@@ -559,46 +331,3 @@ async def _keep_policy(work: Work, made: Policy, now: datetime) -> None:
         "update policies set version = :version where tenant_id = :tenant and id = :id",
         {"version": made.version, "tenant": work.tenant_id, "id": made.id},
     )
-
-
-# Parts.
-
-
-async def hold(work: Work) -> None:
-    """One change of a tenant's configuration at a time: each checks what the last one left."""
-    await work.batch(("select 1 from tenants where id = %s for update", (work.tenant_id,)))
-
-
-def _refuse_name(name: str, rows: Sequence[Row], own: uuid.UUID | None) -> None:
-    if any(row["name"] == name and row["id"] != own for row in rows):
-        raise Conflict(f"There is one named {name!r} already.", fields={"/name": "is taken"})
-
-
-def _texts(value: object) -> Sequence[str]:
-    return [str(v) for v in value] if isinstance(value, list | tuple | set | frozenset) else []
-
-
-async def _insert(work: Work, table: str, row: Mapping[str, object]) -> None:
-    names = ", ".join(row)
-    marks = ", ".join(f"%({name})s" for name in row)
-    values = {n: Jsonb(v) if isinstance(v, dict) else v for n, v in row.items()}
-    await work.batch(
-        (
-            f"insert into {table} (tenant_id, {names}) values (%(tenant_id)s, {marks})",
-            {"tenant_id": work.tenant_id, **values},
-        )
-    )
-
-
-async def _update(
-    work: Work, table: str, key_name: str, key: str, before: Row, new: Mapping[str, object]
-) -> tuple[Row, Changes]:
-    values = {n: v for n, v in new.items() if v != before[n]}
-    if values:
-        await work.execute(
-            f"update {table} set {', '.join(f'{n} = :{n}' for n in values)}"
-            f" where tenant_id = :tenant and {key_name} = :key_",
-            {**values, "tenant": work.tenant_id, "key_": key},
-        )
-        await desks.changed(work)
-    return {**before, **values}, {n: [before[n], v] for n, v in values.items()}
