@@ -1,4 +1,4 @@
-"""Text as rows of numbers: words, neighbours, words met together, and runs of letters.
+"""Text as rows of numbers: words, neighbours, words met together, runs of letters, and meanings.
 
 Made for speed on short texts: what a chunk of text between blanks consists of is worked out once
 and remembered, so that a batch costs little more than looking its chunks up.
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from adapters.classifier.meanings import Lookup
 from domain.triage import LONGEST
 
 Matrix = NDArray[np.float32]
@@ -26,9 +27,9 @@ T = TypeVar("T", int, str)
 
 TOKEN: Final = re.compile(r"\w+|[!?]+|[\u2190-\u2bff\U0001f000-\U0001faff]|[:;=8]['-]?[()DPp/|]|<3")
 WORD: Final = re.compile(r"[^\W\d_]\w+")  # of the tokens, those that can be known or not
-VIEWS: Final = 3  # words and neighbours; words met together; letters
-WORDS, TOGETHER, LETTERS = range(VIEWS)
-_SHARES: Final = np.array([1.0, 0.7, 1.0], dtype=np.float32)  # of each view in a text's length
+VIEWS: Final = 4  # words and neighbours; words met together; letters; meanings
+WORDS, TOGETHER, LETTERS, MEANINGS = range(VIEWS)
+_SHARES: Final = np.array([1.0, 0.7, 1.0, 1.0], dtype=np.float32)  # of each view in the length
 
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 _ADDRESS: Final = re.compile(r"https?://\S{1,500}|www\.\S{1,500}|\S{1,100}@\S{1,100}\.\w{2,24}")
@@ -76,10 +77,11 @@ def runs_of(chunk: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What is counted in a text. Columns: words, neighbours, letters, then pairs, in that order.
+    """What is counted in a text. Columns: words, neighbours, letters, meanings, then pairs.
 
     `neighbours` and `pairs` are sorted keys: number of the one word times the count of words plus
-    number of the other. `rarity` has a number for each column.
+    number of the other. A meaning is its words between blanks, folded. `rarity` has a number for
+    each column.
     """
 
     words: tuple[str, ...]
@@ -87,6 +89,7 @@ class Vocabulary:
     letters: tuple[str, ...]
     pairs: Keys
     rarity: Matrix
+    meanings: tuple[str, ...] = ()
 
     @property
     def columns(self) -> int:
@@ -95,11 +98,11 @@ class Vocabulary:
     @property
     def core(self) -> int:
         """The columns before the pairs, which alone a projection is made of."""
-        return len(self.words) + len(self.neighbours) + len(self.letters)
+        return len(self.words) + len(self.neighbours) + len(self.letters) + len(self.meanings)
 
 
 class Seen(NamedTuple):
-    """A chunk, looked up: its known words, and the columns of its letters."""
+    """A chunk, looked up: its known words, and the columns of its letters and meanings."""
 
     words: "array[int]"
     letters: "array[int]"
@@ -121,8 +124,11 @@ class Reader:
             key: column
             for column, key in enumerate(vocabulary.pairs.tolist(), start=vocabulary.core)
         }
+        self._meanings = Lookup(vocabulary.meanings)
+        self._first_meaning = start + len(vocabulary.letters)
         views = np.full(vocabulary.columns, WORDS, dtype=np.int64)
-        views[start : vocabulary.core] = LETTERS
+        views[start : self._first_meaning] = LETTERS
+        views[self._first_meaning : vocabulary.core] = MEANINGS
         views[vocabulary.core :] = TOGETHER
         self._views = views
         self._seen: dict[str, Seen] = {}
@@ -201,10 +207,13 @@ class Reader:
 
     def _look_up(self, chunk: str) -> Seen:
         words, letters = self._words.get, self._letters.get
+        tokens = TOKEN.findall(chunk)
         seen = Seen(
-            array("i", [w for w in map(words, TOKEN.findall(chunk)) if w is not None]),
+            array("i", [w for w in map(words, tokens) if w is not None]),
             array("i", [r for r in map(letters, runs_of(chunk)) if r is not None]),
         )
+        for token in tokens:
+            seen.letters.extend(self._first_meaning + n for n in self._meanings.of(token))
         if len(self._seen) >= _REMEMBERED:
             self._seen = {}  # a new one, so that a thread in the middle of the old is not disturbed
         self._seen[chunk] = seen
@@ -224,13 +233,23 @@ class Reader:
         return matrix
 
 
-def learnt(texts: Sequence[str], *, pairs: bool, least: int) -> Vocabulary:
-    """The vocabulary of folded `texts`; runs of letters must occur in `least` of them."""
+def learnt(
+    texts: Sequence[str], *, pairs: bool, least: int, meanings: Sequence[str] = ()
+) -> Vocabulary:
+    """The vocabulary of folded `texts`; runs of letters must occur in `least` of them.
+
+    Of the `meanings` those are kept that occur in any text.
+    """
+    written = tuple(map(_folded_words, meanings))
+    lookup = Lookup(written)
+    meant: Counter[int] = Counter()
     words: _Tally[str] = _Tally(_MOST["words"])
     letters: _Tally[str] = _Tally(_MOST["letters"])
     for text in texts:
         chunks = set(chunks_of(text))
-        words.add({token for chunk in chunks for token in TOKEN.findall(chunk)})
+        tokens = {token for chunk in chunks for token in TOKEN.findall(chunk)}
+        words.add(tokens)
+        meant.update({number for token in tokens for number in lookup.of(token)})
         letters.add({run for chunk in chunks for run in runs_of(chunk)})
     kept_words, word_counts = words.kept(1)
     kept_letters, letter_counts = letters.kept(least)
@@ -238,14 +257,27 @@ def learnt(texts: Sequence[str], *, pairs: bool, least: int) -> Vocabulary:
     neighbours, together = _met_together(texts, numbers, pairs=pairs)
     neighbour_keys, neighbour_counts = neighbours.kept(1)
     pair_keys, pair_counts = together.kept(2)
-    counts = np.array([*word_counts, *neighbour_counts, *letter_counts, *pair_counts], np.float64)
+    met = sorted(meant)
+    counts = np.array(
+        [
+            *(*word_counts, *neighbour_counts, *letter_counts),
+            *(*(meant[number] for number in met), *pair_counts),
+        ],
+        np.float64,
+    )
     return Vocabulary(
         words=tuple(kept_words),
         neighbours=np.array(neighbour_keys, dtype=np.int64),
         letters=tuple(kept_letters),
         pairs=np.array(pair_keys, dtype=np.int64),
         rarity=(np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float32),
+        meanings=tuple(written[number] for number in met),
     )
+
+
+def _folded_words(line: str) -> str:
+    """Each word of the line as a model sees it, the blanks between them kept."""
+    return " ".join(folded(word) for word in line.split())
 
 
 class _Tally(Generic[T]):

@@ -22,10 +22,12 @@ from adapters.classifier.features import Keys, Matrix, Vocabulary
 from adapters.classifier.model import Head, Measures, Mix, Model
 from adapters.classifier.network import Network
 
-FORMAT: Final = 2  # of the file; a file of another is refused, and made anew by training
+FORMAT: Final = 4  # of the file; a file of one not known here is refused, and made anew by training
 WITH_VECTORS: Final = (
-    3  # of a file that needs sentence vectors: older code does not read it wrongly
+    5  # of a file that needs sentence vectors: older code does not read it wrongly
 )
+_BEFORE_MEANINGS: Final = {2: False, 3: True}  # older ones, still read: whether they need vectors
+_NEEDS_VECTORS: Final = {**_BEFORE_MEANINGS, FORMAT: False, WITH_VECTORS: True}
 LARGEST: Final = (
     1 << 29
 )  # bytes of a file that is opened; the largest that training makes is 150 MB
@@ -89,6 +91,7 @@ def packed(model: Model) -> bytes:
         "words": _SEPARATOR.join(vocabulary.words),
         "neighbours": vocabulary.neighbours,
         "letters": _SEPARATOR.join(vocabulary.letters),
+        "meanings": _SEPARATOR.join(vocabulary.meanings),
         "pairs": vocabulary.pairs,
         "rarity": vocabulary.rarity,
     }
@@ -112,18 +115,19 @@ def unpacked(content: bytes) -> Model:
         warnings.simplefilter("ignore")
         stored = skops.io.loads(content, trusted=_TRUSTED)
     card = _Card.model_validate_json(stored["card"])
-    if card.format not in (FORMAT, WITH_VECTORS):
-        raise ValueError(f"format {card.format}, not {FORMAT} or {WITH_VECTORS}")
+    if card.format not in _NEEDS_VECTORS:
+        raise ValueError(f"format {card.format}, none of {', '.join(map(str, _NEEDS_VECTORS))}")
     vocabulary = Vocabulary(
         words=_terms(stored["words"]),
         neighbours=_keys(stored, "neighbours"),
         letters=_terms(stored["letters"]),
         pairs=_keys(stored, "pairs"),
         rarity=_array(stored, "rarity", None),
+        meanings=() if card.format in _BEFORE_MEANINGS else _terms(stored["meanings"]),
     )
     if vocabulary.columns != vocabulary.core + len(vocabulary.pairs):
         raise ValueError(f"{vocabulary.columns} numbers for the terms")
-    probe = _array(stored, "probe", None) if card.format == WITH_VECTORS else None
+    probe = _array(stored, "probe", None) if _NEEDS_VECTORS[card.format] else None
     dimensions = 0 if probe is None else len(probe)
     heads = tuple(
         _head(stored, number, head, vocabulary, dimensions)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.special import softmax
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
-from adapters.classifier import features, linear, mixing, network, vectors
+from adapters.classifier import features, linear, meanings, mixing, network, vectors
 from adapters.classifier.features import Matrix, Reader
 from adapters.classifier.linear import Estimator, Kind, Linear
 from adapters.classifier.model import Head, Measures, Mix, Model
@@ -34,14 +34,11 @@ MOST_LABELS: Final = 150
 _SEED: Final = 20_260_301
 _SMALL, _LARGE = 1_500, 4_000  # rows: below, five folds; above, one part is held out
 _MOST_HELD_OUT: Final = 3_000
-_NETWORK_FROM: Final = 400  # rows; of fewer a network learns nothing the linear model does not
-_FEW_LABELS: Final = 12  # up to here several linear models are tried
+_FEW_LABELS: Final = 12  # up to here two linear models are added up, and evened
 _SHORT: Final = 40.0  # words a text, on average: pairs of words are counted up to here
 _LONG, _SHORTER = 1.5, 1.0  # length of a sentence vector beside the terms': for few rows or labels
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in "cancelOrder"
 _NAMED: Final = re.compile(r"[^\W\d_]{3,}")  # a label with such a word in it says what it means
-_RARE: Final = 2.0  # what macro-F1 counts beside accuracy when linear models are compared
-_MEMBERS: Final = 3  # networks that a small set is taught to, each from another beginning
 
 
 class Unteachable(Invalid):
@@ -143,8 +140,8 @@ def learn_all(
 ) -> Model:
     """A model with a head for each question, over one vocabulary. The texts are folded already.
 
-    `encoded` are their sentence vectors. A `light` model has no networks and does not read the
-    names of the labels: small, and made in seconds.
+    `encoded` are their sentence vectors. A `light` model has no networks, and reads neither the
+    names of the labels nor meanings: small, and made in seconds.
     """
     for question in questions:
         _refuse_unteachable(folded, question)
@@ -156,6 +153,7 @@ def learn_all(
             [*folded, *(words for _, words in names)],
             pairs=words <= _SHORT and not light and len(folded) >= _SMALL,
             least=2 if len(folded) >= _SMALL else 1,
+            meanings=() if light else meanings.lines(),
         )
         tell(0.05)
         reader = Reader(vocabulary)
@@ -329,22 +327,21 @@ def _held_out(parts: Numbers) -> Iterator[int]:
 
 
 class _Plan(NamedTuple):
-    """Linear models: those to choose one of, or all that are added up."""
+    """Linear models that are taught and added up."""
 
-    tried: tuple[Estimator, ...]
-    is_team: bool = False
+    team: tuple[Estimator, ...]
     is_evened: bool = False  # whether rare labels are named a little more readily
 
 
-_PLAIN: Final = Estimator(1.0, False)
+_PLAIN: Final = Estimator(2.0, False)
 _LOPSIDED: Final = 50  # times as many rows of the commonest of few labels as of the rarest
 _LIGHT: Final = _Plan((Estimator(1.0, True),))
 _OF_MANY: Final = _Plan((_PLAIN,))
-_OF_FEW_ROWS: Final = _Plan((_PLAIN, Estimator(3.0, False)))
+_OF_FEW_ROWS: Final = _Plan((_PLAIN, Estimator(1.0, False, Kind.RATIO)))
 _OF_FEW_LABELS: Final = _Plan(
-    (Estimator(0.3, True), Estimator(0.4, False, Kind.RATIO)), is_team=True, is_evened=True
+    (Estimator(0.4, True), Estimator(0.5, False, Kind.RATIO)), is_evened=True
 )
-_FAIR: Final = _Plan((Estimator(10.0, True, Kind.LOGISTIC), Estimator(1.0, True)), is_team=True)
+_FAIR: Final = _Plan((Estimator(10.0, True, Kind.LOGISTIC), Estimator(1.0, True)))
 
 
 def _is_lopsided(task: _Task) -> bool:
@@ -354,11 +351,12 @@ def _is_lopsided(task: _Task) -> bool:
 
 
 def _has_network(task: _Task) -> bool:
-    if len(task.answers) < _NETWORK_FROM or _is_lopsided(task):
+    # Of few rows a network learns nothing that linear models do not.
+    if len(task.answers) < _SMALL or _is_lopsided(task):
         return False
     # Beside sentence vectors it adds nothing but time, unless it has many rows of few labels.
     with_vectors = task.rows.shape[1] > task.terms
-    return not with_vectors or (len(task.answers) >= _SMALL and len(task.labels) <= _FEW_LABELS)
+    return not with_vectors or len(task.labels) <= _FEW_LABELS
 
 
 def _plan(task: _Task, *, light: bool) -> _Plan:
@@ -374,27 +372,15 @@ def _plan(task: _Task, *, light: bool) -> _Plan:
 def _team(
     task: _Task, parts: Numbers, held_out: Sequence[int], plan: _Plan
 ) -> list[tuple[Estimator, NDArray[np.float64]]]:
-    """The linear models of the plan, each with its scores on held-out rows (nought elsewhere).
-
-    The best of them only, where the plan is to choose one.
-    """
-    asked_of_all = np.isin(parts, held_out)
-    right = task.answers[asked_of_all]
+    """The linear models of the plan, each with its scores on held-out rows (nought elsewhere)."""
     team: list[tuple[Estimator, NDArray[np.float64]]] = []
-    worth: list[float] = []
-    for estimator in plan.tried:
+    for estimator in plan.team:
         scores = np.zeros((len(parts), len(task.labels)))
         for part in held_out:
             taught, asked = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
             scores[asked] = _linear(task.only(taught), estimator).scores(task.rows[asked])
-        guessed = scores[asked_of_all].argmax(axis=1)
         team.append((estimator, scores))
-        # A model that never names the rare labels is right often and of little use.
-        worth.append(float((guessed == right).mean()) + _RARE * macro_f1(right, guessed))
-    if plan.is_team:
-        return team
-    best = max(range(len(team)), key=lambda number: (round(worth[number], 9), -number))
-    return [team[best]]
+    return team
 
 
 def _linear(task: _Task, estimator: Estimator) -> Linear:
@@ -408,25 +394,15 @@ def _network(task: _Task, tell: Tell, length: float) -> Network:
     # The square root of what would balance the labels: all of it makes rare ones too loud.
     weights = (counts.sum() / np.maximum(counts, 1) / len(task.labels)) ** 0.5
     weights /= (weights * counts).sum() / counts.sum()
-    schooling, members = Schooling(), 1
-    if len(task.answers) < _SMALL:
-        schooling, members = Schooling(hidden=64, rounds=30, batch=32), _MEMBERS
-    elif len(task.labels) <= _FEW_LABELS:
-        schooling = Schooling(hidden=128, rounds=5, unread=0.5)
-    read = task.read_by_network(rows)
-    student = network.joined(
-        [
-            network.taught(
-                read,
-                answers,
-                weights[answers].astype(np.float32),
-                labels=len(task.labels),
-                schooling=schooling,
-                chance=np.random.default_rng(_SEED + member),
-                tell=_Span(tell, member / members, 1 / members),
-            )
-            for member in range(members)
-        ]
+    few = len(task.labels) <= _FEW_LABELS
+    student = network.taught(
+        task.read_by_network(rows),
+        answers,
+        weights[answers].astype(np.float32),
+        labels=len(task.labels),
+        schooling=Schooling(hidden=128, rounds=5, unread=0.5) if few else Schooling(),
+        chance=np.random.default_rng(_SEED),
+        tell=tell,
     )
     return replace(student, inner=_unscaled(student.inner, task.core, length))
 

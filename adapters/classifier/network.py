@@ -5,7 +5,7 @@ thousand short texts by heart within two rounds. Only the rows of the weights th
 are updated, which makes a round over ten thousand texts a matter of a second or two.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,19 +76,6 @@ def taught(
             student.step(rows[chosen], answers[chosen], weights[chosen], of=steps)
         tell((number + 1) / schooling.rounds)
     return student.network()
-
-
-def joined(members: Sequence[Network]) -> Network:
-    """One network that scores as `members` do on average: their hidden layers side by side."""
-    if len(members) == 1:
-        return members[0]
-    share = np.float32(1 / len(members))
-    return Network(
-        inner=np.ascontiguousarray(np.hstack([each.inner for each in members])),
-        inner_bias=np.concatenate([each.inner_bias for each in members]),
-        outer=np.vstack([each.outer for each in members]) * share,
-        outer_bias=np.mean(np.stack([each.outer_bias for each in members]), axis=0),
-    )
 
 
 class _Student:
