@@ -102,7 +102,7 @@ class BulkJob(Shape):
     state: str
     total: int
     counts: dict[str, int]
-    codes: dict[str, int] = {}
+    codes: dict[str, int]
     action: dict[str, object]
     created_at: datetime
     finished_at: datetime | None
