@@ -244,6 +244,7 @@ _VALUES: Mapping[str, object] = {
     "changes": {"status": ["open", "pending"]},
     "capacity": 8,
     "channel": "email",
+    "codes": {"breached": 1},
     "colour": "#2563eb",
     "config_version": 17,
     "content_type": "application/pdf",
