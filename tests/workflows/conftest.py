@@ -18,6 +18,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -44,6 +45,7 @@ from domain.lifecycle import (
     OUTBOUND,
     TICKETS,
     TRAINING,
+    Attributes,
     Change,
     TicketRef,
     attributes_of,
@@ -152,11 +154,24 @@ class Bench:
 
     async def wake(self, tenant: uuid.UUID, ticket: Ticket, kind: str = "test") -> None:
         """What the relay does after each commit."""
-        await TicketWorkflows(self.client).wake(
-            self.ref(tenant, ticket),
-            Change(kind=kind, seq=ticket.seq),
-            attributes=attributes_of(f"t-{tenant.hex[-12:]}", ticket),
-        )
+        attributes = attributes_of(f"t-{tenant.hex[-12:]}", ticket)
+        await self._tell(self.ref(tenant, ticket), Change(kind=kind, seq=ticket.seq), attributes)
+
+    async def _tell(self, ref: TicketRef, change: Change, attributes: Attributes | None) -> None:
+        """As the relay, which keeps a fact that was refused and brings it again.
+
+        The engine that skips time refuses a signal in the moment in which the workflow goes over
+        to a fresh history.
+        """
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await TicketWorkflows(self.client).wake(ref, change, attributes=attributes)
+                    return
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                await asyncio.sleep(0.02)
 
     @staticmethod
     def ref(tenant: uuid.UUID, ticket: Ticket) -> TicketRef:
@@ -201,10 +216,8 @@ class Bench:
                 if answer["seq"] == row["seq"] and not answer["effects"]:
                     return
                 if answer["seq"] != row["seq"]:
-                    ref = self.ref(tenant, ticket)
-                    await TicketWorkflows(self.client).wake(
-                        ref, Change(kind="test", seq=int(str(row["seq"]))), attributes=None
-                    )
+                    change = Change(kind="test", seq=int(str(row["seq"])))
+                    await self._tell(self.ref(tenant, ticket), change, None)
                 await asyncio.sleep(0.05)
 
     async def until_event(self, tenant: uuid.UUID, ticket: Ticket, kind: str) -> None:
