@@ -12,6 +12,7 @@ from services import (
     alerting,
     bursts,
     departures,
+    jobs,
     learning,
     lexical,
     queues,
@@ -54,10 +55,7 @@ class MaintenanceActivities:
         gives new tickets the keys they are found by, looks for bursts among them, and makes the
         statements of months that are over.
         """
-        await relay.restart_bulk(self._database)
-        await relay.restart_deliveries(self._database)
-        await relay.restart_simulations(self._database)
-        await relay.restart_learning(self._database)
+        await jobs.restart(self._database)
         await queues.sweep(self._database)
         await alerting.sweep(self._database)
         running = await _alive(self._workflows.running())

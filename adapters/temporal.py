@@ -30,15 +30,10 @@ from domain.lifecycle import (
     MODELS,
     TICKETS,
     Attributes,
-    BacktestRef,
-    BulkRef,
     Change,
-    DeliveryRef,
-    LinkRef,
-    SimulationRef,
+    JobRef,
     TicketInput,
     TicketRef,
-    TrainingRef,
 )
 from domain.starting import StartRefused, StartUnreachable
 
@@ -154,8 +149,19 @@ def typed_attributes(attributes: Attributes) -> TypedSearchAttributes:
     )
 
 
+# The workflow of each kind of job, its queue, and how operators see it called.
+JOBS = {
+    "bulk": ("BulkWorkflow", BATCH, "Bulk change"),
+    "link": ("LinkWorkflow", BATCH, "A link to set a password"),
+    "delivery": ("DeliveryWorkflow", BATCH, "A webhook's call"),
+    "simulation": ("SimulationWorkflow", BATCH, "A draft tried on the past"),
+    "retrain": ("RetrainWorkflow", MODELS, "A model learns"),
+    "backtest": ("BacktestWorkflow", MODELS, "A model is asked about past tickets"),
+}
+
+
 class TicketWorkflows:
-    """Wakes tickets' workflows; starts the one that is not there."""
+    """Wakes tickets' workflows and starts jobs'; each is started where it is not there."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -193,49 +199,18 @@ class TicketWorkflows:
                 raise TemporalDown(error.status.name) from error
             raise
 
-    async def start_bulk(self, job: BulkRef) -> None:
+    async def start(self, job: JobRef) -> None:
         """The job's workflow runs; one that runs already is left alone. Raises TemporalDown."""
-        await self._start("BulkWorkflow", job, summary=f"Bulk change in {job.slug}")
-
-    async def start_link(self, link: LinkRef) -> None:
-        """The link is on its way. Raises TemporalDown."""
-        await self._start("LinkWorkflow", link, summary=f"A link to set a password, {link.slug}")
-
-    async def start_delivery(self, call: DeliveryRef) -> None:
-        """A call that is about no ticket is on its way. Raises TemporalDown."""
-        await self._start("DeliveryWorkflow", call, summary=f"A webhook's call, {call.slug}")
-
-    async def start_simulation(self, job: SimulationRef) -> None:
-        """The simulation's workflow runs; one that runs is left alone. Raises TemporalDown."""
-        await self._start("SimulationWorkflow", job, summary=f"A draft tried in {job.slug}")
-
-    async def start_training(self, job: TrainingRef) -> None:
-        """The training's workflow runs; one that runs is left alone. Raises TemporalDown."""
-        summary = f"A model learns in {job.slug}"
-        await self._start("RetrainWorkflow", job, summary=summary, queue=MODELS)
-
-    async def start_backtest(self, job: BacktestRef) -> None:
-        """The backtest's workflow runs. Raises TemporalDown."""
-        summary = f"A model is asked about past tickets of {job.slug}"
-        await self._start("BacktestWorkflow", job, summary=summary, queue=MODELS)
-
-    async def _start(
-        self,
-        workflow: str,
-        ref: BulkRef | LinkRef | DeliveryRef | SimulationRef | TrainingRef | BacktestRef,
-        *,
-        summary: str,
-        queue: str = BATCH,
-    ) -> None:
+        workflow, queue, summary = JOBS[job.kind]
         try:
             await self._client.start_workflow(
                 workflow,
-                ref,
-                id=ref.workflow_id,
+                job,
+                id=job.workflow_id,
                 task_queue=queue,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=summary,
+                static_summary=f"{summary}, {job.slug}",
                 rpc_timeout=timedelta(seconds=10),
             )
         except RPCError as error:

@@ -13,7 +13,7 @@ from adapters.search import SearchDown, SearchIndex
 from adapters.temporal import TicketWorkflows, connect_from, register_attributes
 from cli.output import Mistake, answer, answers, command, notes, say, table
 from cli.place import database, relay_database, settings_of, tenants_meant
-from services import audit, relay
+from services import audit, jobs
 from services.search import rebuild
 from services.tickets import clock
 from settings import Settings
@@ -100,8 +100,7 @@ async def rebuild_workflows(home: Path, *, everything: bool, as_json: bool) -> N
         raise Mistake(f"Temporal does not answer: {error}") from error
     async with relay_database(settings) as opened:
         written = await retell_astray(opened, known, progress=lambda count: say(f"{count} tickets"))
-        await relay.restart_bulk(opened)
-        await relay.restart_learning(opened)
+        await jobs.restart(opened)
     if as_json:
         answer({"tickets": written})
     else:

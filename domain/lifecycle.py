@@ -208,76 +208,88 @@ def attributes_of(slug: str, ticket: Ticket) -> Attributes:
     )
 
 
-class _JobRef(_Frozen):
+class JobRef(_Frozen):
+    """A row that a workflow of its own is about, as everything outside Postgres names it.
+
+    What the row is called in it is part of the histories, so it is not one name for all.
+    """
+
     kind: ClassVar[str]
+    row: ClassVar[str] = "job_id"
 
     tenant_id: UUID
     slug: str
-    job_id: UUID
 
     @property
     def workflow_id(self) -> str:
-        return f"{self.kind}/{self.slug}/{self.job_id}"
+        return f"{self.kind}/{self.slug}/{getattr(self, self.row)}"
 
 
-class BulkRef(_JobRef):
-    """One bulk job, as everything outside Postgres names it."""
+class BulkRef(JobRef):
+    """One bulk job."""
 
     kind = "bulk"
 
+    job_id: UUID
 
-class LinkRef(_Frozen):
+
+class LinkRef(JobRef):
     """A link that sets a password, by its row: the link itself is a secret."""
 
-    tenant_id: UUID
-    slug: str
+    kind, row = "link", "link_id"
+
     link_id: UUID
 
-    @property
-    def workflow_id(self) -> str:
-        return f"link/{self.slug}/{self.link_id}"
 
-
-class DeliveryRef(_Frozen):
+class DeliveryRef(JobRef):
     """An outgoing call that is about no ticket."""
 
-    tenant_id: UUID
-    slug: str
+    kind, row = "delivery", "delivery_id"
+
     delivery_id: UUID
 
-    @property
-    def workflow_id(self) -> str:
-        return f"delivery/{self.slug}/{self.delivery_id}"
 
-
-class TrainingRef(_JobRef):
+class TrainingRef(JobRef):
     """One training of a desk's own model."""
 
     kind = "retrain"
 
+    job_id: UUID
 
-class BacktestRef(_JobRef):
+
+class BacktestRef(JobRef):
     """One model asked about past tickets."""
 
     kind = "backtest"
+
+    job_id: UUID
+
+
+class SimulationRef(JobRef):
+    """One draft tried on the past."""
+
+    kind, row = "simulation", "simulation_id"
+
+    simulation_id: UUID
+
+
+_JOBS = {ref.kind: ref for ref in (
+    BulkRef, LinkRef, DeliveryRef, TrainingRef, BacktestRef, SimulationRef,
+)}  # fmt: skip
+
+
+def job_ref(kind: str, tenant_id: UUID, slug: str, row_id: UUID) -> JobRef | None:
+    """The job that a fact of this kind is about. None: it is about a ticket."""
+    job = _JOBS.get(kind)
+    if job is None:
+        return None
+    return job.model_validate({"tenant_id": tenant_id, "slug": slug, job.row: row_id})
 
 
 class LearningResult(_Frozen):
     """What became of a training or a backtest: its row's state. The sentence is in the row."""
 
     state: str
-
-
-class SimulationRef(_Frozen):
-    """One draft tried on the past."""
-
-    tenant_id: UUID
-    slug: str
-    simulation_id: UUID
-
-    @property
-    def workflow_id(self) -> str:
-        return f"simulation/{self.slug}/{self.simulation_id}"
 
 
 class BulkProgress(_Frozen):

@@ -12,15 +12,10 @@ from redis.exceptions import RedisError
 from adapters.search import SearchDown
 from adapters.temporal import TemporalDown, TicketWorkflows
 from domain.lifecycle import (
-    BacktestRef,
-    BulkRef,
     Change,
-    DeliveryRef,
-    LinkRef,
-    SimulationRef,
     TicketRef,
-    TrainingRef,
     attributes_of,
+    job_ref,
 )
 from models import ledger
 from models.session import Database
@@ -67,47 +62,9 @@ class WorkflowsDestination:
                 if down:
                     return
                 try:
-                    if fact.kind == "bulk":
-                        await self._workflows.start_bulk(
-                            BulkRef(tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id)
-                        )
-                        return
-                    if fact.kind == "link":
-                        await self._workflows.start_link(
-                            LinkRef(
-                                tenant_id=fact.tenant_id, slug=fact.slug, link_id=fact.ticket_id
-                            )
-                        )
-                        return
-                    if fact.kind == "delivery":
-                        await self._workflows.start_delivery(
-                            DeliveryRef(
-                                tenant_id=fact.tenant_id, slug=fact.slug, delivery_id=fact.ticket_id
-                            )
-                        )
-                        return
-                    if fact.kind == "simulation":
-                        await self._workflows.start_simulation(
-                            SimulationRef(
-                                tenant_id=fact.tenant_id,
-                                slug=fact.slug,
-                                simulation_id=fact.ticket_id,
-                            )
-                        )
-                        return
-                    if fact.kind == "retrain":
-                        await self._workflows.start_training(
-                            TrainingRef(
-                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
-                            )
-                        )
-                        return
-                    if fact.kind == "backtest":
-                        await self._workflows.start_backtest(
-                            BacktestRef(
-                                tenant_id=fact.tenant_id, slug=fact.slug, job_id=fact.ticket_id
-                            )
-                        )
+                    job = job_ref(fact.kind, fact.tenant_id, fact.slug, fact.ticket_id)
+                    if job is not None:
+                        await self._workflows.start(job)
                         return
                     await self._workflows.wake(
                         TicketRef(tenant_id=fact.tenant_id, slug=fact.slug, number=fact.number),

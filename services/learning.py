@@ -22,7 +22,7 @@ from domain.learning import (
 from domain.permissions import Principal
 from models.base import new_id
 from models.session import Database, Row, Statement, Work
-from services import audit
+from services import audit, jobs
 from services.tickets import Origin
 
 NEW_DECISIONS: Final = 25  # tickets that people judged since the last training, to train by itself
@@ -237,7 +237,7 @@ async def train(
     )
     if not made:
         raise Conflict(f"A model of {field} is being taught already. Wait for it, or cancel it.")
-    await work.batch(tell(work.tenant_id, job_id, "retrain"))
+    await work.batch(jobs.told("retrain", work.tenant_id, job_id))
     await _audit(work, caller, origin, "triage_model.queued", job_id, {"field": field}, now)
     work.wake_relay()
     return await model(work, job_id)
@@ -377,7 +377,7 @@ async def backtest(
             " tickets, created_at) values (%s, %s, %s, %s, 'queued', %s, %s, %s)",
             (work.tenant_id, job_id, field, model_id, caller.id, tickets, now),
         ),
-        tell(work.tenant_id, job_id, "backtest"),
+        jobs.told("backtest", work.tenant_id, job_id),
     )
     await audit.record(
         work, caller=caller, origin=origin, action="triage_backtest.queued",
@@ -458,15 +458,6 @@ async def _due(work: Work, now: datetime) -> list[TriageField]:
 
 def _teams(tenant_id: uuid.UUID) -> Statement:
     return ("select id from teams where tenant_id = %s and active order by id", (tenant_id,))
-
-
-def tell(tenant_id: uuid.UUID, job_id: uuid.UUID, kind: str) -> Statement:
-    """The relay starts the job's workflow, now or when Temporal is back."""
-    return (
-        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-        " available_at) values ('workflows', %s, %s, 0, %s, 0, now(), now())",
-        (tenant_id, job_id, kind),
-    )
 
 
 async def _locked(work: Work, model_id: uuid.UUID) -> Row:

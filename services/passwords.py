@@ -13,6 +13,7 @@ from domain.mail import OutgoingMail
 from models.accounts import PasswordLink
 from models.base import new_id
 from models.session import Work
+from services import jobs
 
 RESET_LASTS = timedelta(hours=2)
 INVITE_LASTS = timedelta(days=7)
@@ -67,14 +68,7 @@ class PasswordLinks:
             .returning(PasswordLink.id)
         )
         if by_mail and made is not None:
-            await work.batch(
-                (
-                    "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq,"
-                    " created_at, available_at)"
-                    " values ('workflows', %s, %s, 0, 'link', 0, now(), now())",
-                    (work.tenant_id, link_id),
-                )
-            )
+            await work.batch(jobs.told("link", work.tenant_id, link_id))
             work.wake_relay()
         return self._address(work.tenant_id, link_id, expires)
 

@@ -295,65 +295,6 @@ async def listen(database: Database, bells: Sequence[Callable[[], None]]) -> Non
             await asyncio.sleep(1.0)
 
 
-async def restart_bulk(database: Database) -> int:
-    """Tells Temporal again of every bulk job that has not ended; how many. Running ones go on."""
-    async with database.transaction(None) as work:
-        rows = await work.rows(
-            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-            " available_at) select 'workflows', tenant_id, id, 0, 'bulk', 0, now(), now()"
-            " from bulk_jobs where state in ('queued', 'running', 'undoing') returning id"
-        )
-        if rows:
-            work.wake_relay()
-    return len(rows)
-
-
-async def restart_deliveries(database: Database) -> int:
-    """Tells Temporal again of every call about no ticket that has not ended; how many.
-
-    What was queued within a minute has been told, or is about to be.
-    """
-    async with database.transaction(None) as work:
-        rows = await work.rows(
-            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-            " available_at) select 'workflows', tenant_id, id, 0, 'delivery', 0, now(), now()"
-            " from deliveries where ticket_id is null and state in ('queued', 'sending')"
-            " and created_at < now() - interval '1 minute' returning id"
-        )
-        if rows:
-            work.wake_relay()
-    return len(rows)
-
-
-async def restart_simulations(database: Database) -> int:
-    """Tells Temporal again of every simulation that has not ended; how many. Running ones go on."""
-    async with database.transaction(None) as work:
-        rows = await work.rows(
-            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-            " available_at) select 'workflows', tenant_id, id, 0, 'simulation', 0, now(), now()"
-            " from simulations where state in ('queued', 'running') returning id"
-        )
-        if rows:
-            work.wake_relay()
-    return len(rows)
-
-
-async def restart_learning(database: Database) -> int:
-    """Tells Temporal again of every training and backtest that has not ended; how many."""
-    async with database.transaction(None) as work:
-        rows = await work.rows(
-            "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-            " available_at) select 'workflows', tenant_id, id, 0, kind, 0, now(), now() from"
-            " (select tenant_id, id, 'retrain' as kind from triage_models"
-            "  where state in ('queued', 'training') union all"
-            "  select tenant_id, id, 'backtest' from triage_backtests"
-            "  where state in ('queued', 'running')) jobs returning id"
-        )
-        if rows:
-            work.wake_relay()
-    return len(rows)
-
-
 async def rewrite_outbox(
     database: Database,
     destination: str,

@@ -21,7 +21,7 @@ from domain.permissions import Principal
 from domain.simulation import NOBODY, Flip, Tally
 from models.base import new_id
 from models.session import Database, Row, Work
-from services import audit, floors, lives
+from services import audit, floors, jobs, lives
 from services.bulk import Progress
 from services.drafts import plan_of
 from services.lives import Told, lived_through
@@ -101,7 +101,7 @@ async def queue(
                 row["total"], now,
             ),
         ),
-        *([_outbox(work.tenant_id, simulation_id)] if outbox else ()),
+        *([jobs.told("simulation", work.tenant_id, simulation_id)] if outbox else ()),
     )  # fmt: skip
     await audit.record(
         work, caller=caller, origin=origin, action="simulation.queued",
@@ -183,7 +183,7 @@ async def steer(
         {"state": then, "ended": ended, "tenant": work.tenant_id, "id": simulation_id},
     )
     if wish == "resume":
-        await work.batch(_outbox(work.tenant_id, simulation_id))
+        await work.batch(jobs.told("simulation", work.tenant_id, simulation_id))
         work.wake_relay()
     await audit.record(
         work, caller=caller, origin=origin, action=f"simulation.{then}",
@@ -459,12 +459,3 @@ def _flips(
             ),
         )
     ]  # fmt: skip
-
-
-def _outbox(tenant_id: uuid.UUID, simulation_id: uuid.UUID) -> tuple[str, tuple[object, ...]]:
-    """The relay starts the workflow, now or when Temporal is back."""
-    return (
-        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-        " available_at) values ('workflows', %s, %s, 0, 'simulation', 0, now(), now())",
-        (tenant_id, simulation_id),
-    )

@@ -26,7 +26,7 @@ from domain.webhooks import (
 from models import ledger
 from models.base import new_id
 from models.session import Row, Statement, Work
-from services import configuration, desks
+from services import configuration, desks, jobs
 from services.configuration import Changes
 from services.desks import LoadedDesk
 
@@ -186,16 +186,7 @@ def queued(
         error=None,
         at=at,
     )
-    return delivery_id, [call, _to_deliver(tenant_id, delivery_id)]
-
-
-def _to_deliver(tenant_id: uuid.UUID, delivery_id: uuid.UUID) -> Statement:
-    """The relay starts the workflow of a delivery, now or when Temporal is back."""
-    return (
-        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-        " available_at) values ('workflows', %s, %s, 0, 'delivery', 0, now(), now())",
-        (tenant_id, delivery_id),
-    )
+    return delivery_id, [call, jobs.told("delivery", tenant_id, delivery_id)]
 
 
 async def test(work: Work, webhook_id: uuid.UUID, *, now: datetime) -> Row:
@@ -455,7 +446,7 @@ async def replay(
     if not hook["active"]:
         raise Conflict("The webhook is switched off. Switch it on, then send again.")
     again = new_id()
-    told = _to_deliver(work.tenant_id, again)
+    told = jobs.told("delivery", work.tenant_id, again)
     if row["ticket_id"] is not None:
         [rows] = await work.batch(ledger.read_by_id(work.tenant_id, row["ticket_id"]))
         told = ledger.insert_outbox(

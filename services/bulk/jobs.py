@@ -10,7 +10,7 @@ from domain.errors import Conflict, Invalid, NotFound
 from domain.permissions import Permission, Principal
 from models.base import new_id
 from models.session import Row, Work
-from services import audit
+from services import audit, jobs
 from services.bulk.change import BulkChange
 from services.tickets import Origin
 from services.views import TicketFilter, Views
@@ -144,7 +144,7 @@ async def _put(
             " where tenant_id = %s and job_id = %s) where tenant_id = %s and id = %s",
             (tenant, job_id, tenant, job_id),
         ),
-        _outbox(tenant, job_id),
+        jobs.told("bulk", tenant, job_id),
     )
     made = await job(work, job_id, caller)
     await audit.record(
@@ -242,7 +242,7 @@ async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Orig
             " where tenant_id = %s and id = %s",
             (work.tenant_id, job_id),
         ),
-        _outbox(work.tenant_id, job_id),
+        jobs.told("bulk", work.tenant_id, job_id),
     )
     await audit.record(
         work,
@@ -258,15 +258,6 @@ async def undo(work: Work, job_id: uuid.UUID, caller: Principal, *, origin: Orig
 
 def _oversees(caller: Principal) -> bool:
     return caller.scope(Permission.AUDIT_VIEW) is not None
-
-
-def _outbox(tenant_id: uuid.UUID, job_id: uuid.UUID) -> tuple[str, tuple[object, ...]]:
-    """The relay starts the job's workflow, now or when Temporal is back."""
-    return (
-        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-        " available_at) values ('workflows', %s, %s, 0, 'bulk', 0, now(), now())",
-        (tenant_id, job_id),
-    )
 
 
 async def _locked(work: Work, job_id: uuid.UUID) -> None:

@@ -13,7 +13,7 @@ from activities.maintenance import MaintenanceActivities, retell_astray
 from domain.lifecycle import ticket_workflow_id
 from domain.tickets import Ticket
 from models.session import Database
-from services import relay, webhooks
+from services import jobs, webhooks
 from services.desks import Desks
 from services.files import files_under
 from services.tenants import NewTenant, create_tenant
@@ -120,7 +120,7 @@ async def test_a_call_about_no_ticket_that_was_lost_is_told_again(
         )
     async with relay_database.transaction(None) as work:
         await work.execute("delete from outbox")
-    assert await relay.restart_deliveries(relay_database) == 1  # one is new, one has ended
+    assert await jobs.restart(relay_database) == 1  # one is new, one has ended
     async with relay_database.transaction(None) as work:
         rows = await work.rows("select kind, ticket_id, tenant_id from outbox")
     assert [(row["kind"], row["ticket_id"], row["tenant_id"]) for row in rows] == [

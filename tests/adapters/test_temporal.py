@@ -3,15 +3,17 @@
 import ast
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from adapters.temporal import Facade, connect_from
+from adapters.temporal import JOBS, Facade, connect_from
 from cli import upkeep
 from cli.output import Mistake
+from domain.lifecycle import job_ref
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -96,3 +98,13 @@ def test_no_program_connects_in_another_way() -> None:
                 for name in node.names:
                     # Named for types and for queries, never to connect with.
                     assert f"{name.name}.connect(" not in path.read_text("utf-8"), path
+
+
+@pytest.mark.parametrize("kind", ["bulk", "link", "delivery", "simulation", "retrain", "backtest"])
+def test_a_job_is_named_by_its_kind_and_row(kind: str) -> None:
+    tenant, row = uuid.uuid4(), uuid.uuid4()
+    job = job_ref(kind, tenant, "acme", row)
+    assert job is not None
+    assert job.workflow_id == f"{kind}/acme/{row}"
+    assert kind in JOBS
+    assert job_ref("replied", tenant, "acme", row) is None

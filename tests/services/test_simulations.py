@@ -12,7 +12,7 @@ from domain.permissions import Principal, Role, grants_of
 from domain.sla import Policy
 from domain.tickets import AgentReplied, Changed
 from models.session import Database, Row
-from services import relay, simulations
+from services import jobs, simulations
 from services.desks import Desks
 from services.simulations import Processes, SimulationRunner
 from services.tickets import Origin, Tickets
@@ -342,7 +342,7 @@ async def test_what_was_cut_short_is_told_again_and_what_was_paused_is_not(
 
     try:
         before = await told()
-        await relay.restart_simulations(relays)
+        await jobs.restart(relays)
         after = await told()
     finally:
         await relays.close()

@@ -179,7 +179,7 @@ async def _ended(b: Bench, workflow_id: str) -> str:
 async def bulk_in_chunks(b: Bench, tenant: uuid.UUID) -> str:
     """More tickets than one chunk holds."""
     _, _, ref = await _bulk(b, tenant, tickets=2 * bulk.CHUNK + 3)
-    await TicketWorkflows(b.client).start_bulk(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "finished"
     return ref.workflow_id
 
@@ -190,7 +190,7 @@ async def bulk_cancelled(b: Bench, tenant: uuid.UUID) -> str:
     await BulkRunner(b.database, b.tickets).chunk(tenant, job["id"], now=datetime.now(UTC))
     async with b.database.transaction(tenant) as work:
         await bulk.cancel(work, job["id"], caller, origin=Origin(), now=datetime.now(UTC))
-    await TicketWorkflows(b.client).start_bulk(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "cancelled"
     return ref.workflow_id
 
@@ -198,11 +198,11 @@ async def bulk_cancelled(b: Bench, tenant: uuid.UUID) -> str:
 async def bulk_taken_back(b: Bench, tenant: uuid.UUID) -> str:
     """Done, then undone by a second run under the same name."""
     caller, job, ref = await _bulk(b, tenant, tickets=bulk.CHUNK + 3)
-    await TicketWorkflows(b.client).start_bulk(ref)
+    await TicketWorkflows(b.client).start(ref)
     await _ended(b, ref.workflow_id)
     async with b.database.transaction(tenant) as work:
         await bulk.undo(work, job["id"], caller, origin=Origin())
-    await TicketWorkflows(b.client).start_bulk(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "undone"
     return ref.workflow_id
 
@@ -226,7 +226,7 @@ async def link_mailed_late(b: Bench, tenant: uuid.UUID) -> str:
     assert row is not None
     b.mail.errors.append(MailUnreachable("away"))
     ref = LinkRef(tenant_id=tenant, slug="t", link_id=row["id"])
-    await TicketWorkflows(b.client).start_link(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "sent"
     return ref.workflow_id
 
@@ -244,7 +244,7 @@ async def endpoint_away(b: Bench, tenant: uuid.UUID) -> str:
             )
             row = await webhooks.test(work, hook["id"], now=now)
         ref = DeliveryRef(tenant_id=tenant, slug="t", delivery_id=row["id"])
-        await TicketWorkflows(b.client).start_delivery(ref)
+        await TicketWorkflows(b.client).start(ref)
         async with asyncio.timeout(20):
             while not endpoint.heard:
                 await asyncio.sleep(0.05)
@@ -259,7 +259,7 @@ async def model_refused(b: Bench, tenant: uuid.UUID) -> str:
     async with b.database.transaction(tenant) as work:
         row = await learning.train(work, "topic", caller=None, origin=None, now=datetime.now(UTC))
     ref = TrainingRef(tenant_id=tenant, slug="t", job_id=row["id"])
-    await TicketWorkflows(b.client).start_training(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "refused"
     return ref.workflow_id
 
@@ -280,7 +280,7 @@ async def asked_about_the_past(b: Bench, tenant: uuid.UUID) -> str:
             now=datetime.now(UTC),
         )  # fmt: skip
     ref = BacktestRef(tenant_id=tenant, slug="t", job_id=row["id"])
-    await TicketWorkflows(b.client).start_backtest(ref)
+    await TicketWorkflows(b.client).start(ref)
     assert await _ended(b, ref.workflow_id) == "finished"
     return ref.workflow_id
 
@@ -312,7 +312,7 @@ async def draft_tried(b: Bench, tenant: uuid.UUID) -> str:
     ref = SimulationRef(tenant_id=tenant, slug="t", simulation_id=row["id"])
     usual, simulations.CHUNK = simulations.CHUNK, 1
     try:
-        await TicketWorkflows(b.client).start_simulation(ref)
+        await TicketWorkflows(b.client).start(ref)
         assert await _ended(b, ref.workflow_id) == "finished"
     finally:
         simulations.CHUNK = usual

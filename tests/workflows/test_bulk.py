@@ -76,7 +76,7 @@ async def run(
         activities=[activities.bulk_chunk],
         workflow_runner=strict_sandbox(),
     ):
-        await TicketWorkflows(client).start_bulk(ref)
+        await TicketWorkflows(client).start(ref)
         handle = client.get_workflow_handle(ref.workflow_id, result_type=str)
         return str(await handle.result())
 

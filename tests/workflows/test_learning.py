@@ -90,7 +90,7 @@ class Desk:
                 work, field, caller=self.caller, origin=Origin(), now=datetime.now(UTC)
             )
         ref = TrainingRef(tenant_id=self.tenant, slug="t", job_id=row["id"])
-        await TicketWorkflows(self.bench.client).start_training(ref)
+        await TicketWorkflows(self.bench.client).start(ref)
         handle = self.bench.client.get_workflow_handle(ref.workflow_id, result_type=str)
         async with asyncio.timeout(120):
             state = await handle.result()
@@ -356,7 +356,7 @@ async def test_a_cancelled_training_stops_and_what_answers_goes_on(
                 work, row["id"], caller=desk.caller, origin=Origin(), now=datetime.now(UTC)
             )
         ref = TrainingRef(tenant_id=desk.tenant, slug="t", job_id=row["id"])
-        await TicketWorkflows(b.client).start_training(ref)
+        await TicketWorkflows(b.client).start(ref)
         handle = b.client.get_workflow_handle(ref.workflow_id, result_type=str)
         assert await handle.result() == "cancelled"
         assert (await desk.model(row["id"]))["sha256"] is None
@@ -376,7 +376,7 @@ async def test_a_backtest_says_what_a_model_makes_of_the_past_and_what_it_had_no
                 origin=Origin(), now=datetime.now(UTC),
             )  # fmt: skip
         ref = BacktestRef(tenant_id=desk.tenant, slug="t", job_id=row["id"])
-        await TicketWorkflows(b.client).start_backtest(ref)
+        await TicketWorkflows(b.client).start(ref)
         assert await b.client.get_workflow_handle(ref.workflow_id).result() == "finished"
         async with b.database.transaction(desk.tenant) as work:
             found = await learning.get_backtest(work, row["id"])

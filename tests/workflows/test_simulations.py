@@ -39,7 +39,7 @@ async def test_a_simulation_runs_to_its_end_and_goes_on_where_it_was_paused(
             await simulations.steer(work, row["id"], wish, caller=caller, origin=Origin(), now=now)
 
     async def ended() -> str:
-        await TicketWorkflows(dev_server).start_simulation(ref)
+        await TicketWorkflows(dev_server).start(ref)
         handle = dev_server.get_workflow_handle(ref.workflow_id, result_type=str)
         return str(await handle.result())
 
