@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,10 @@ T = TypeVar("T", bound=BaseModel)
 _LARGEST_CELL: Final = 64 << 20  # characters; the csv module stops at 128 KiB otherwise
 _ASKED_SINGLY: Final = 400
 _BATCH: Final = 4_000  # texts, at least, whose speed is measured
+_DELIMITERS: Final = ",;\t|"
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_HEAD: Final = 1 << 16  # characters the names of the columns are looked for in
+_MOST_NAMED: Final = 300  # characters of names a complaint lists
 _DEPTH: Final = 10
 
 
@@ -43,6 +48,11 @@ def evaluate(
     taught = _labelled(rows_of(train, text=text, label=label), train)
     asked = _labelled(rows_of(test, text=text, label=label), test)
     strange = rows_of(out_of_scope, text=text, label=None).texts if out_of_scope else []
+    if untaught := {*asked.labels} - {*taught.labels}:
+        count = sum(label in untaught for label in asked.labels)
+        say(
+            f"{test}: {_many(count, 'row')} with a label that {train} does not have count as wrong."
+        )
     started = time.perf_counter()
     try:
         learnt = learn(taught.texts, taught.labels)
@@ -67,26 +77,36 @@ def retrieve(documents: Path, queries: Path) -> None:
     found = [Document(str(each.id), each.text) for _, each in _lines(documents, _Document)]
     if not found:
         _end(f"{documents} holds no document.")
+    known = {document.id for document in found}
+    if twice := len(found) - len(known):
+        say(
+            f"{documents}: {_many(twice, 'document')} with the id of another; both are found by it."
+        )
     index = Retriever.build(found)
     built = time.perf_counter() - started
     gains: list[tuple[bool, bool, float]] = []
     took: list[float] = []
-    unasked = 0
+    unasked = absent = 0
     for _, query in _lines(queries, _Query):
         wanted = {str(each) for each in query.relevant}
         if not wanted:
             unasked += 1
             continue
         began = time.perf_counter()
-        ids = [hit.id for hit in index.search(query.text, _DEPTH)]
+        hits = index.search(query.text, _DEPTH + twice)
         took.append(time.perf_counter() - began)
+        ids = list(dict.fromkeys(hit.id for hit in hits))[:_DEPTH]
+        absent += len(wanted - known)
         gains.append(
             (ids[:1] != [] and ids[0] in wanted, bool(wanted & {*ids[:5]}), ndcg(ids, wanted))
         )
     if not gains:
         _end(f"{queries} holds no query with something relevant to it.")
+    if absent:
+        named = _many(absent, "relevant id")
+        say(f"{queries}: {named} of no document in {documents} count as not found.")
     if unasked:
-        say(f"{unasked} queries name nothing relevant and were left out.")
+        say(f"{queries}: {_many(unasked, 'line')} without anything relevant left out.")
     first, near, gain = (float(np.mean(column)) for column in zip(*gains, strict=True))
     answer(
         {
@@ -136,22 +156,23 @@ def ndcg(ids: Sequence[str], wanted: set[str]) -> float:
 
 def rows_of(path: Path, *, text: str, label: str | None) -> Rows:
     """The rows of a CSV file. `text` names one column or several; the first is the subject then."""
-    reader = csv.DictReader(io.StringIO(_decoded(path), newline=""), delimiter=_delimiter(path))
+    content = _decoded(path).lstrip("\r\n")
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=_delimiter(content))
     previous = csv.field_size_limit(_LARGEST_CELL)
+    found = Rows([], [])
     try:
-        present = [name for name in reader.fieldnames or [] if name is not None]
+        present = [name.strip() for name in next(reader, [])]
         columns = _columns(path, text, present)
-        if label is not None and label not in present:
-            _missing(path, label, present)
-        rows = list(reader)
+        labelled = None if label is None else _place(path, label, present)
+        for row in filter(None, reader):
+            row += [""] * (len(present) - len(row))
+            found.texts.append(_text([row[column] for column in columns]))
+            found.labels.append("" if labelled is None else row[labelled].strip())
     except csv.Error as error:
         _end(f"{path}, near line {reader.line_num}: it cannot be read as CSV ({error}).")
     finally:
         csv.field_size_limit(previous)
-    return Rows(
-        [_text([row[column] or "" for column in columns]) for row in rows],
-        [(row[label] or "").strip() if label is not None else "" for row in rows],
-    )
+    return found
 
 
 def _text(cells: list[str]) -> str:
@@ -167,34 +188,49 @@ def _decoded(path: Path) -> str:
         _end(f"{path} cannot be read: {error.strerror}.")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace")
+    if b"\0" in (head := content[:_HEAD].split(b"\n")[0]):
+        _end(f"{path} is not text: there is a zero byte in its first line, {head[:20]!r}.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252", errors="replace")  # what spreadsheets in the West write
 
 
-def _delimiter(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.readline(1 << 16)
-    return max((b",", b";", b"\t"), key=head.count).decode()
+def _delimiter(content: str) -> str:
+    """What parts the names of the columns, of which none has it within unless it is quoted."""
+    head = re.split(r"[\r\n]", content[:_HEAD], maxsplit=1)[0]
+    return max(_DELIMITERS, key=_QUOTED.sub("", head).count)
 
 
-def _columns(path: Path, text: str, present: list[str]) -> list[str]:
-    if text in present:
-        return [text]
-    wanted = [name.strip() for name in text.split(",") if name.strip()] or [text]
-    for name in wanted:
-        if name not in present:
-            _missing(path, name, present)
-    return wanted
+def _columns(path: Path, text: str, present: list[str]) -> list[int]:
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    if _found(text, present) is not None or not named:
+        named = [text]
+    return [_place(path, name, present) for name in named]
+
+
+def _found(name: str, present: Sequence[str]) -> int | None:
+    """The place of a column by its name; in other letters' case where none is written so."""
+    if name in present:
+        return present.index(name)
+    folded = [each.casefold() for each in present]
+    return folded.index(name.casefold()) if folded.count(name.casefold()) == 1 else None
+
+
+def _place(path: Path, name: str, present: Sequence[str]) -> int:
+    place = _found(name, present)
+    if place is None:
+        _missing(path, name, present)
+    return place
 
 
 def _missing(path: Path, name: str, present: Sequence[str]) -> NoReturn:
-    if not present:
+    if not any(present):
         _end(f"{path} is empty; its first line should name the columns.")
     there = ", ".join(present)
+    shown = there if len(there) <= _MOST_NAMED else f"{there[:_MOST_NAMED]}…"
     _end(
-        f"{path} has no column {name!r}. The columns are: {there}. Choose with --text and --label."
+        f"{path} has no column {name!r}. The columns are: {shown}. Choose with --text and --label."
     )
 
 
@@ -203,8 +239,13 @@ def _labelled(rows: Rows, path: Path) -> Rows:
     if not chosen:
         _end(f"{path} has no row with a label.")
     if len(chosen) < len(rows.labels):
-        say(f"{path}: {len(rows.labels) - len(chosen)} rows without a label were left out.")
+        left = len(rows.labels) - len(chosen)
+        say(f"{path}: {_many(left, 'row')} without a label left out.")
     return Rows([rows.texts[n] for n in chosen], [rows.labels[n] for n in chosen])
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def area_under_roc(inside: Sequence[Prediction], outside: Sequence[Prediction]) -> float | None:

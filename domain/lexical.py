@@ -51,6 +51,8 @@ _VOWELS: Final = frozenset("aeiouy")
 
 def folded(text: str) -> str:
     """`text` in small letters and without accents."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
@@ -59,6 +61,9 @@ def words_in(text: str) -> list[str]:
     """The words of `text` in order, folded; of scripts without spaces, pairs of characters."""
     found: list[str] = []
     for run in _WORD.findall(folded(text).replace("_", " ")):
+        if run.isascii():
+            found += _spaced(run)
+            continue
         place = 0
         for unspaced in _UNSPACED.finditer(run):
             found += _spaced(run[place : unspaced.start()])
@@ -338,12 +343,12 @@ def _dice(one: frozenset[str], other: frozenset[str]) -> float:
 
 def resemblance(one: str, other: str) -> float:
     """The share of three-word runs that two texts have in common, 0 to 1: 1 for a copy."""
-    a, b = _shingles(one), _shingles(other)
-    return _dice(a, b)
+    return _dice(_shingles(one[:4_000]), _shingles(other[:4_000]))
 
 
+@lru_cache(maxsize=8)  # one text is compared with many
 def _shingles(text: str) -> frozenset[str]:
-    words = words_in(text[:4_000])
+    words = words_in(text)
     size = min(3, len(words))
     return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1) if size)
 

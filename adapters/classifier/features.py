@@ -1,18 +1,20 @@
 """Text as rows of numbers: words, neighbours, words met together, runs of letters, and meanings.
 
 Made for speed on short texts: what a chunk of text between blanks consists of is worked out once
-and remembered, so that a batch costs little more than looking its chunks up.
+and remembered, so that a batch costs little more than looking its chunks up; words side by side
+and met together are looked up for all texts of a batch at once.
 """
 
 import html
 import re
 import unicodedata
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +48,11 @@ _COUNTED_AT_ONCE: Final = 3_000_000  # entries of one counter, before the rarest
 
 def folded(text: str) -> str:
     """`text` as the model sees it: one case, "ü" as "ue", no tags, all addresses alike."""
-    plain = unicodedata.normalize("NFKC", text[:LONGEST])[:LONGEST].casefold()
-    plain = plain.translate(_UMLAUTS)
+    plain = text[:LONGEST]
+    if plain.isascii():  # has no other form, no umlaut, and two cases
+        plain = plain.lower()
+    else:
+        plain = unicodedata.normalize("NFKC", plain)[:LONGEST].casefold().translate(_UMLAUTS)
     if "&" in plain:
         plain = html.unescape(plain)
     if "@" in plain or "/" in plain or "www." in plain:
@@ -108,6 +113,33 @@ class Seen(NamedTuple):
     letters: "array[int]"
 
 
+class _Keyed:
+    """Finds sorted keys, many at once; most that are asked for are none of them."""
+
+    def __init__(self, keys: Keys, *, first: int) -> None:
+        self._keys, self._first = keys, first
+        self._is_possible = np.zeros(1 << 20 if len(keys) else 1, dtype=np.bool_)
+        self._is_possible[self._folded(keys)] = True
+
+    def found(self, keys: Keys) -> tuple[Keys, Keys]:
+        """The columns of those that are known, and their places among `keys`."""
+        places = np.flatnonzero(self._is_possible[self._folded(keys)])
+        asked = keys[places]
+        near = np.searchsorted(self._keys, asked)
+        is_known = near < len(self._keys)
+        is_known[is_known] = self._keys[near[is_known]] == asked[is_known]
+        return near[is_known] + self._first, places[is_known]
+
+    def column(self, key: int) -> int | None:
+        """The column of one key."""
+        place = bisect_left(self._keys, key)
+        is_known = place < len(self._keys) and int(self._keys[place]) == key
+        return self._first + place if is_known else None
+
+    def _folded(self, keys: Keys) -> Keys:
+        return (keys ^ (keys >> 20)) & (len(self._is_possible) - 1)
+
+
 class Reader:
     """Turns texts into rows. Threads may share one: its only state is a memory of chunks."""
 
@@ -116,14 +148,9 @@ class Reader:
         count, start = len(vocabulary.words), len(vocabulary.words) + len(vocabulary.neighbours)
         self._count = count
         self._words = {word: column for column, word in enumerate(vocabulary.words)}
-        self._neighbours = {
-            key: column for column, key in enumerate(vocabulary.neighbours.tolist(), start=count)
-        }
+        self._neighbours = _Keyed(vocabulary.neighbours, first=count)
         self._letters = {run: column for column, run in enumerate(vocabulary.letters, start=start)}
-        self._pairs = {
-            key: column
-            for column, key in enumerate(vocabulary.pairs.tolist(), start=vocabulary.core)
-        }
+        self._pairs = _Keyed(vocabulary.pairs, first=vocabulary.core)
         self._meanings = Lookup(vocabulary.meanings)
         self._first_meaning = start + len(vocabulary.letters)
         views = np.full(vocabulary.columns, WORDS, dtype=np.int64)
@@ -135,20 +162,23 @@ class Reader:
 
     def rows(self, texts: Sequence[str]) -> csr_matrix:
         """A row of length one (or zero, where nothing is known) for each folded text."""
-        indices, ends = array("i"), [0]
+        letters, words, letter_ends, word_ends = array("i"), array("i"), [0], [0]
         for text in texts:
-            self._read(text, indices)
-            ends.append(len(indices))
-        matrix = csr_matrix(
-            (
-                np.ones(len(indices), dtype=np.float32),
-                np.frombuffer(indices, dtype=np.int32) if indices else np.zeros(0, np.int32),
-                np.array(ends, dtype=np.int32),
-            ),
-            shape=(len(texts), self.vocabulary.columns),
-        )
-        matrix.sum_duplicates()
-        return self._weighed(matrix)
+            for seen in self._chunks(text):
+                letters += seen.letters
+                words += seen.words
+            letter_ends.append(len(letters))
+            word_ends.append(len(words))
+        said, of_word = _numbers(words), _rows_of(word_ends)
+        width = self.vocabulary.columns
+        places = [
+            _rows_of(letter_ends) * width + _numbers(letters),
+            of_word * width + said,
+            self._side_by_side(said, of_word),
+        ]
+        if len(self.vocabulary.pairs):
+            places.append(self._met_together(said, of_word, word_ends))
+        return self._weighed(np.concatenate(places), len(texts))
 
     def known_share(self, text: str) -> float:
         """The part of the text's words that is in the vocabulary."""
@@ -163,11 +193,11 @@ class Reader:
         found: list[tuple[str, list[int]]] = []
         previous = -1
         for chunk in chunks_of(text):
-            seen = self._look_up(chunk)
-            columns = list(seen.letters)
+            seen = self._seen.get(chunk) or self._look_up(chunk)
+            columns = seen.letters.tolist()
             for word in seen.words:
                 columns.append(word)
-                column = self._neighbours.get(previous * self._count + word)
+                column = self._neighbours.column(previous * self._count + word)
                 if previous >= 0 and column is not None:
                     columns.append(column)
                     if found:
@@ -176,34 +206,32 @@ class Reader:
             found.append((chunk, columns))
         return found
 
-    def _read(self, text: str, indices: "array[int]") -> None:
-        words: array[int] = array("i")
-        seen = self._seen
-        for chunk in chunks_of(text):
-            known = seen.get(chunk) or self._look_up(chunk)
-            indices.extend(known.letters)
-            words.extend(known.words)
-        indices.extend(words)
-        self._read_neighbours(words, indices)
-        if self._pairs:
-            self._read_pairs(words, indices)
+    def _chunks(self, text: str) -> list[Seen]:
+        get, chunks = self._seen.get, text.split()
+        found = [get(chunk) for chunk in chunks]
+        if None not in found:
+            return cast(list[Seen], found)
+        # Some are new, or too long to be remembered whole.
+        return [self._seen.get(piece) or self._look_up(piece) for piece in chunks_of(text)]
 
-    def _read_neighbours(self, words: "array[int]", indices: "array[int]") -> None:
-        get, count = self._neighbours.get, self._count
-        for first, second in pairwise(words):
-            column = get(first * count + second)
-            if column is not None:
-                indices.append(column)
+    def _side_by_side(self, words: Keys, of: Keys) -> Keys:
+        """Where neighbours are met, of words and the rows those stand in."""
+        firsts = np.flatnonzero(of[1:] == of[:-1])
+        columns, places = self._neighbours.found(words[firsts] * self._count + words[firsts + 1])
+        return of[firsts[places]] * self.vocabulary.columns + columns
 
-    def _read_pairs(self, words: "array[int]", indices: "array[int]") -> None:
-        get, count = self._pairs.get, self._count
-        distinct = sorted(set(words[:_MOST_PAIRED]))
-        for place, first in enumerate(distinct, start=1):
-            base = first * count
-            for second in distinct[place:]:
-                column = get(base + second)
-                if column is not None:
-                    indices.append(column)
+    def _met_together(self, words: Keys, of: Keys, ends: Sequence[int]) -> Keys:
+        """Likewise of every two different ones among the first words of a row."""
+        first = np.arange(len(words)) - np.array(ends)[of] < _MOST_PAIRED
+        distinct = np.unique(of[first] * self._count + words[first])
+        of, words = distinct // self._count, distinct % self._count
+        # How many of its row stand behind each word, and where those begin.
+        behind = np.searchsorted(of, of, side="right") - np.arange(len(of)) - 1
+        starts = np.repeat(np.cumsum(behind) - behind, behind)
+        ones = np.repeat(np.arange(len(of)), behind)
+        others = ones + 1 + np.arange(len(ones)) - starts
+        columns, places = self._pairs.found(words[ones] * self._count + words[others])
+        return of[ones[places]] * self.vocabulary.columns + columns
 
     def _look_up(self, chunk: str) -> Seen:
         words, letters = self._words.get, self._letters.get
@@ -219,18 +247,34 @@ class Reader:
         self._seen[chunk] = seen
         return seen
 
-    def _weighed(self, matrix: csr_matrix) -> csr_matrix:
-        columns = matrix.indices
-        data = (1 + np.log(matrix.data)) * self.vocabulary.rarity[columns]
-        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    def _weighed(self, places: Keys, count: int) -> csr_matrix:
+        """`count` rows, of where each thing was met: row times the number of columns, and column"""
+        places.sort(kind="stable")  # quick where much is in order, as here
+        firsts = np.flatnonzero(np.diff(places, prepend=-1))
+        often = np.diff(firsts, append=len(places)).astype(np.float32)
+        rows = places[firsts] // self.vocabulary.columns
+        columns = places[firsts] - rows * self.vocabulary.columns
+        data = (1 + np.log(often)) * self.vocabulary.rarity[columns]
         cell = rows * VIEWS + self._views[columns]
-        squares = np.bincount(cell, weights=data * data, minlength=matrix.shape[0] * VIEWS)
+        squares = np.bincount(cell, weights=data * data, minlength=count * VIEWS)
         is_met = squares.reshape(-1, VIEWS) > 0
         share = np.sqrt((is_met * _SHARES**2).sum(axis=1))
         factor = is_met * _SHARES / np.maximum(share, 1e-9)[:, None]
         scale = (factor.reshape(-1) / np.sqrt(np.maximum(squares, 1e-12))).astype(np.float32)
-        matrix.data = (data * scale[cell]).astype(np.float32)
-        return matrix
+        ends = np.searchsorted(rows, np.arange(count + 1))
+        return csr_matrix(
+            (data * scale[cell], columns.astype(np.int32), ends.astype(np.int32)),
+            shape=(count, self.vocabulary.columns),
+        )
+
+
+def _numbers(found: "array[int]") -> Keys:
+    return np.array(found, dtype=np.int64)
+
+
+def _rows_of(ends: Sequence[int]) -> Keys:
+    """For each thing found the row it was found in; those of row `n` end at `ends[n + 1]`."""
+    return np.repeat(np.arange(len(ends) - 1), np.diff(ends))
 
 
 def learnt(

@@ -22,15 +22,15 @@ from adapters.classifier.features import Keys, Matrix, Vocabulary
 from adapters.classifier.model import Head, Measures, Mix, Model
 from adapters.classifier.network import Network
 
-FORMAT: Final = 4  # of the file; a file of one not known here is refused, and made anew by training
-WITH_VECTORS: Final = (
-    5  # of a file that needs sentence vectors: older code does not read it wrongly
-)
+# Of the file; one not known here is refused, and made anew by training. What older code cannot read
+# rightly has a number it does not know: first by whether a network reads pairs of words, then by
+# whether the model needs sentence vectors.
+FORMATS: Final = {(False, False): 4, (False, True): 5, (True, False): 6, (True, True): 7}
 _BEFORE_MEANINGS: Final = {2: False, 3: True}  # older ones, still read: whether they need vectors
-_NEEDS_VECTORS: Final = {**_BEFORE_MEANINGS, FORMAT: False, WITH_VECTORS: True}
-LARGEST: Final = (
-    1 << 29
-)  # bytes of a file that is opened; the largest that training makes is 150 MB
+_NEEDS_VECTORS: Final = _BEFORE_MEANINGS | {
+    number: with_vectors for (_, with_vectors), number in FORMATS.items()
+}
+LARGEST: Final = 1 << 29  # bytes of a file that is opened; training could make some 230 MB
 _TRUSTED: Final[list[str]] = []  # types beyond skops' own (dict, str, numpy arrays): none needed
 _SEPARATOR: Final = "\n"  # no term contains it: chunks are cut at blanks
 _HALF: Final = np.finfo(np.float16).max
@@ -66,6 +66,7 @@ class _HeadCard(BaseModel):
     measures: Measures
     usual: float
     has_network: bool
+    network_reads_pairs: bool = False
 
 
 class _Card(BaseModel):
@@ -83,10 +84,13 @@ def sum_path(path: Path) -> Path:
 def packed(model: Model) -> bytes:
     """`model` as the content of a file. Weights keep three digits: more changes no answer."""
     vocabulary = model.vocabulary
+    cards = tuple(_card(head, vocabulary) for head in model.heads)
     stored: dict[str, object] = {
         "card": _Card(
-            format=FORMAT if model.probe is None else WITH_VECTORS,
-            heads=tuple(map(_card, model.heads)),
+            format=FORMATS[
+                any(card.network_reads_pairs for card in cards), model.probe is not None
+            ],
+            heads=cards,
         ).model_dump_json(),
         "words": _SEPARATOR.join(vocabulary.words),
         "neighbours": vocabulary.neighbours,
@@ -180,7 +184,7 @@ def _kept_sum(path: Path) -> str:
         raise ModelDamaged(path, "its sum is missing or unreadable") from error
 
 
-def _card(head: Head) -> _HeadCard:
+def _card(head: Head, vocabulary: Vocabulary) -> _HeadCard:
     return _HeadCard(
         name=head.name,
         labels=head.labels,
@@ -188,6 +192,9 @@ def _card(head: Head) -> _HeadCard:
         measures=head.measures,
         usual=head.usual,
         has_network=head.network is not None,
+        network_reads_pairs=bool(len(vocabulary.pairs))
+        and head.network is not None
+        and len(head.network.inner) == len(head.linear),
     )
 
 
@@ -202,8 +209,9 @@ def _head(
     network = None
     if card.has_network:
         bias = _array(stored, f"{number}.inner_bias", None)
+        terms = vocabulary.columns if card.network_reads_pairs else vocabulary.core
         network = Network(
-            inner=_array(stored, f"{number}.inner", (vocabulary.core + dimensions, len(bias))),
+            inner=_array(stored, f"{number}.inner", (terms + dimensions, len(bias))),
             inner_bias=bias,
             outer=_array(stored, f"{number}.outer", (len(bias), count)),
             outer_bias=_array(stored, f"{number}.outer_bias", (count,)),

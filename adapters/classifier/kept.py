@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
@@ -39,6 +40,9 @@ class KeptModels:
         self._known: LRUCache[tuple[uuid.UUID, str], tuple[TextModel, int]] = LRUCache(
             budget_bytes, getsizeof=lambda entry: entry[1]
         )
+        self._turns: WeakValueDictionary[tuple[uuid.UUID, str], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
 
     async def keep(self, tenant_id: uuid.UUID, taught: Taught) -> str:
         """Stores the bytes under their sha256, which is returned; durable when it is."""
@@ -46,7 +50,15 @@ class KeptModels:
         return kept.sha256
 
     async def model(self, tenant_id: uuid.UUID, sha256: str, *, version: str) -> TextModel:
-        """The model whose file has this sum. Raises ModelUnusable for any other."""
+        """The model whose file has this sum. Raises ModelUnusable for any other.
+
+        Read once, however many ask for it at the same time.
+        """
+        turn = self._turns.setdefault((tenant_id, sha256), asyncio.Lock())
+        async with turn:
+            return await self._model(tenant_id, sha256, version)
+
+    async def _model(self, tenant_id: uuid.UUID, sha256: str, version: str) -> TextModel:
         known = self._known.get((tenant_id, sha256))
         if known is not None and known[0].version == version:
             return known[0]
@@ -59,6 +71,10 @@ class KeptModels:
                     raise ModelUnusable(f"{place} cannot be used: it is larger than any model.")
         except FileMissing:
             raise ModelUnusable(f"{place} cannot be used: its file is missing.") from None
+        except OSError as error:
+            raise ModelUnusable(
+                f"{place} cannot be used: its file cannot be read ({error.strerror})."
+            ) from error
         try:
             found = await asyncio.to_thread(files.opened, bytes(content), place, sha256=sha256)
         except ModelDamaged as damaged:

@@ -35,6 +35,8 @@ _SEED: Final = 20_260_301
 _SMALL, _LARGE = 1_500, 4_000  # rows: below, five folds; above, one part is held out
 _MOST_HELD_OUT: Final = 3_000
 _FEW_LABELS: Final = 12  # up to here two linear models are added up, and evened
+_MOST_PAIRED: Final = 12_000  # rows of many labels: up to here the network reads pairs too
+_MOST_ROUNDS: Final = 20_000  # rows: beyond, a network sees each of them less often
 _SHORT: Final = 40.0  # words a text, on average: pairs of words are counted up to here
 _LONG, _SHORTER = 1.5, 1.0  # length of a sentence vector beside the terms': for few rows or labels
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")  # in "cancelOrder"
@@ -65,7 +67,8 @@ class Question(NamedTuple):
 class _Task:
     """Rows and the number of the right label of each; `names` are rows to learn, never to ask.
 
-    Columns: `core` of them, pairs up to `terms`, then the sentence vector, if there is one.
+    Columns: `core` of them, pairs up to `terms`, then the sentence vector, if there is one. The
+    network reads all of them or all but the pairs.
     """
 
     labels: tuple[str, ...]
@@ -75,6 +78,7 @@ class _Task:
     named: Numbers
     core: int
     terms: int
+    with_pairs: bool
 
     def only(self, chosen: Numbers) -> "_Task":
         return replace(self, rows=self.rows[chosen], answers=self.answers[chosen])
@@ -87,8 +91,8 @@ class _Task:
         return rows, np.concatenate([self.answers, self.named])
 
     def read_by_network(self, rows: csr_matrix) -> csr_matrix:
-        """What the network reads of `rows`: all but the pairs."""
-        if self.core == self.terms:
+        """What the network reads of `rows`."""
+        if self.core == self.terms or self.with_pairs:
             return rows
         if rows.shape[1] == self.terms:
             return rows[:, : self.core]
@@ -188,8 +192,8 @@ def _refuse_unteachable(folded: Sequence[str], question: Question) -> None:
         )
     if len(distinct) > MOST_LABELS:
         raise Unteachable(f"{len(distinct)} labels are too many; at most {MOST_LABELS} work.")
-    if not any(any(c.isalnum() for c in folded[row]) for row in question.rows):
-        raise Unteachable("None of the rows has a text with a letter or a digit in it.")
+    if not any(folded[row].split() for row in question.rows):
+        raise Unteachable("None of the rows has a text in it.")
 
 
 def _names(labels: Iterable[str]) -> list[tuple[str, str]]:
@@ -216,6 +220,7 @@ def _task(texts: _Texts, question: Question, *, light: bool) -> _Task:
         named=np.array([labels.index(label) for label, _ in names], dtype=np.int64),
         core=texts.reader.vocabulary.core,
         terms=texts.reader.vocabulary.columns,
+        with_pairs=len(labels) > _FEW_LABELS and len(answers) <= _MOST_PAIRED,
     )
 
 
@@ -395,16 +400,20 @@ def _network(task: _Task, tell: Tell, length: float) -> Network:
     weights = (counts.sum() / np.maximum(counts, 1) / len(task.labels)) ** 0.5
     weights /= (weights * counts).sum() / counts.sum()
     few = len(task.labels) <= _FEW_LABELS
+    schooling = Schooling(hidden=128, rounds=5, unread=0.5) if few else Schooling()
+    # A network takes as many steps for more rows as for so many: enough, and an end in sight.
+    rounds = max(2, round(schooling.rounds * min(1.0, _MOST_ROUNDS / len(answers))))
     student = network.taught(
         task.read_by_network(rows),
         answers,
         weights[answers].astype(np.float32),
         labels=len(task.labels),
-        schooling=Schooling(hidden=128, rounds=5, unread=0.5) if few else Schooling(),
+        schooling=replace(schooling, rounds=rounds),
         chance=np.random.default_rng(_SEED),
         tell=tell,
     )
-    return replace(student, inner=_unscaled(student.inner, task.core, length))
+    terms = task.terms if task.with_pairs else task.core
+    return replace(student, inner=_unscaled(student.inner, terms, length))
 
 
 def _measured(scores: NDArray[np.float64], truth: Numbers, rows: int, precision: float) -> Measures:

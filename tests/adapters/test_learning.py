@@ -128,7 +128,11 @@ def test_a_text_without_words_is_abstained(model: TextModel, text: str) -> None:
 def test_many_are_predicted_like_each_alone(model: TextModel) -> None:
     texts = rows()[0] * 5
     together = model.predict_many(texts)
-    assert [each.label for each in together] == [model.predict(text).label for text in texts]
+    alone = [model.predict(text, why=False) for text in texts]
+    assert [each.label for each in together] == [each.label for each in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert dict(one.top) == pytest.approx(dict(other.top), abs=1e-6)
+        assert one.strangeness == pytest.approx(other.strangeness, abs=1e-5)
     assert model.predict_many([]) == []
 
 
@@ -155,10 +159,22 @@ def test_training_twice_gives_the_same_model(learnt: Model) -> None:
         (["same", "same", "same"], ["a", "b", "a"]),
         (["", "", "word"], ["a", "b", "a"]),
         (["red"] * 30 + ["blue"], ["a"] * 30 + ["b"]),
+        (["🚀", "😡", "!!!"] * 9, ["a", "b", "c"] * 9),
+        (["", "", "?"], ["a", "b", "a"]),
         (["今日は", "さようなら", "你好"], ["x", "y", "x"]),
         ([f"number {n}" for n in range(150)], [f"label {n}" for n in range(150)]),
     ],
-    ids=["one each", "three", "equal texts", "empty", "lonely label", "no blanks", "150 labels"],
+    ids=[
+        "one each",
+        "three",
+        "equal texts",
+        "empty",
+        "lonely label",
+        "emoji",
+        "a mark",
+        "no blanks",
+        "150 labels",
+    ],
 )
 def test_hardly_any_rows_still_make_a_model(texts: list[str], labels: list[str]) -> None:
     model = TextModel(learn(texts, labels), "v")
@@ -170,7 +186,7 @@ def test_hardly_any_rows_still_make_a_model(texts: list[str], labels: list[str])
     [
         ([], [], "0 label in 0 rows"),
         (["a", "b"], ["only", "only"], r"1 label \('only'\) in 2 rows"),
-        (["", " ", "?"], ["a", "b", "c"], "None of the rows has a text"),
+        (["", " ", "\n\t"], ["a", "b", "c"], "None of the rows has a text"),
         (["x"] * 151, [str(n) for n in range(151)], "151 labels are too many"),
     ],
 )

@@ -84,6 +84,11 @@ def test_several_columns_are_subject_and_body(tmp_path: Path) -> None:
         TEST + "something,never taught\n",
         TEST + f'"{"x" * 300_000}",login\n',
         TEST + "\x00\x01\u202e,login\n",
+        TEST.replace(",", "|"),
+        TEST.replace("text,label", " Text , LABEL "),
+        "\n\n" + TEST.replace("\n", "\n\n"),
+        TEST.replace("\n", "\r"),
+        "text,label,text\n" + TEST.split("\n", 1)[1].replace("\n", ",parcel\n"),
     ],
     ids=[
         "BOM",
@@ -100,6 +105,11 @@ def test_several_columns_are_subject_and_body(tmp_path: Path) -> None:
         "unseen label",
         "huge cell",
         "control characters",
+        "bars",
+        "names in other letters",
+        "blank lines",
+        "CR",
+        "a column twice",
     ],
 )
 def test_files_come_in_many_shapes(tmp_path: Path, test: str | bytes) -> None:
@@ -127,6 +137,26 @@ def test_what_cannot_be_measured_is_refused_with_a_sentence(
     assert complaint in " ".join(result.stderr.split())
 
 
+def test_labels_that_were_never_taught_are_told(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, TRAIN, TEST + "something,else\nand more,other\n")
+    assert told(result)["accuracy"] == pytest.approx(0.6)
+    assert "2 rows with a label that" in " ".join(result.stderr.split())
+
+
+def test_what_is_no_text_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    for content in (bytes(range(256)), TRAIN.encode("utf-16-le")):
+        result = evaluated(tmp_path, content, TEST)
+        assert result.exit_code == 2
+        assert "is not text" in " ".join(result.stderr.split())
+
+
+def test_a_delimiter_within_quotes_is_part_of_a_name(tmp_path: Path) -> None:
+    train, test = (
+        each.replace(",", ";").replace("text;", '"text, as, written";') for each in (TRAIN, TEST)
+    )
+    assert told(evaluated(tmp_path, train, test, "--text", "text, as, written"))["accuracy"] == 1
+
+
 def retrieved(folder: Path, documents: str, queries: str) -> Result:
     (folder / "d.jsonl").write_text(documents, "utf-8")
     (folder / "q.jsonl").write_text(queries, "utf-8")
@@ -152,6 +182,20 @@ def test_what_is_found_first_and_near_is_counted(tmp_path: Path) -> None:
     assert answer["queries"] == 3
     assert answer["hit@1"] == pytest.approx(2 / 3, abs=1e-3)
     assert 0 < answer["ndcg@10"] < 1
+
+
+def test_documents_of_one_id_are_found_as_one_and_what_is_not_there_is_not(tmp_path: Path) -> None:
+    documents = DOCUMENTS + '{"id": "1", "text": "refund and money back"}\n'
+    queries = (
+        '{"text": "refund", "relevant": [1]}\n{"text": "refund", "relevant": ["gone"]}\n'
+        '{"text": "", "relevant": [1]}\n'
+    )
+    result = retrieved(tmp_path, documents, queries)
+    answer = told(result)
+    assert answer["hit@1"] == answer["ndcg@10"] == pytest.approx(1 / 3, abs=1e-3)
+    said = " ".join(result.stderr.split())
+    assert "1 document with the id of another" in said
+    assert "1 relevant id of no document" in said
 
 
 @pytest.mark.parametrize(
