@@ -19,6 +19,7 @@ from domain.learning import (
     ModelUnusable,
     TriageField,
     is_applied,
+    shipped_labels,
 )
 from domain.lifecycle import Effect, EffectInput, EffectResult, state_of
 from domain.tickets import MODEL, Event, Ticket, Triaged
@@ -154,8 +155,10 @@ class TriageActivities:
                 measures[field] = Measures.model_validate(row["measures"])
         for field, wanted in settings.items():
             said = opinions.get(field)
-            if said is not None and wanted.labels is not None and said.label not in wanted.labels:
-                # The desk has labels of its own, and this is none of them.
+            # Which teams there are is seen when the verdict is applied.
+            labels = wanted.labels or shipped_labels(field)
+            if said is not None and labels is not None and said.label not in labels:
+                # None of the desk's labels: it has others by now than those the model was taught.
                 opinions[field] = said.model_copy(update={"abstained": True})
         verdict = shipped.model_copy(
             update={

@@ -64,19 +64,22 @@ async def ask(
     found = await suggestions.suggestions(work, caller, number, desk=desk, limit=_EACH)
     chosen = [one for one in found.items if one.audience != "internal"][:MOST_SOURCES]
     others = await _persons(work, chosen)
-    sources = tuple(
-        Source(
-            f"S{place}",
-            drafting.without_persons(one.title, others),
-            drafting.without_persons(one.text, others)[: drafting.LONGEST_SOURCE],
-        )
-        for place, one in enumerate(chosen, start=1)
-    )
     names = [asking.names[name] or "" for name in ("customer.name", "customer.email")]
     agent = desk.agents.get(caller.id) if caller.id else None
     redactor = Redactor([*names, agent.name if agent else ""])
     subject = redactor.redacted(asking.subject)
     words = tuple(redactor.redacted(own_words(text)) for text in asking.latest)
+    # A canned response is filled in already: this customer's and this agent's names are in it.
+    sources = tuple(
+        Source(
+            f"S{place}",
+            redactor.redacted(drafting.without_persons(one.title, others)),
+            redactor.redacted(drafting.without_persons(one.text, others))[
+                : drafting.LONGEST_SOURCE
+            ],
+        )
+        for place, one in enumerate(chosen, start=1)
+    )
     messages = drafting.prompt(subject, words, sources, language=asking.language)
     question = await language_models.reserve(
         work,

@@ -419,6 +419,35 @@ async def test_nothing_a_past_reply_says_of_its_own_customer_leaves_or_comes_bac
     assert made["state"] == "refused"
 
 
+async def test_a_filled_in_response_names_nobody_outside_and_is_shown_with_the_names(
+    inside: httpx.AsyncClient, resources: Resources, house: House, server: Server
+) -> None:
+    await set_up(inside, house, server)
+    body = "Hello {{customer.name|there}}, unplug the printer, then its fire stops. {{agent.name}}"
+    canned = {"name": "Printer on fire", "body": body, "language": "en"}
+    made = await inside.post("/api/v1/canned-responses", json=canned, headers=house.admin)
+    assert made.status_code == 201, made.text
+    ticket = await make_ticket(resources.database, resources.tickets, house)
+    path = f"/api/v1/tickets/{ticket.number}/canned-responses/{made.json()['id']}"
+    shown = (await inside.get(path, headers=house.agent)).json()["text"]
+    customer = shown.split(",")[0].removeprefix("Hello ")
+    agent = shown.rsplit(". ", 1)[1]
+    assert len(customer) > 2
+    assert len(agent) > 2
+    await write(
+        resources, house, ticket.number, ticket.requester_id,
+        "The printer fire does not stop, should I unplug the printer?",
+    )  # fmt: skip
+    server.content = json.dumps({**ANSWER, "reply": "Hello [[NAME_1]], unplug the printer [S1]."})
+    answer = (await draft(inside, house, ticket.number)).json()
+    assert "unplug the printer" in server.words()
+    assert "Hello [[NAME_" in server.words()
+    assert customer not in server.words()
+    assert agent not in server.words()
+    assert answer["state"] == "drafted", answer
+    assert "[[" not in answer["text"]
+
+
 def test_what_is_sealed_opens_only_here_and_unaltered() -> None:
     seal = Seal("k" * 32)
     sealed = seal.sealed("secret é", place="a")

@@ -16,7 +16,7 @@ from models.base import new_id
 from models.session import Database
 from services import people
 from services.tickets import Step
-from tests.api.conftest import House, make_ticket
+from tests.api.conftest import House, MakeHouse, make_ticket
 
 
 def guess(label: str, *, abstained: bool = False) -> Prediction:
@@ -327,6 +327,53 @@ async def test_a_backtest_needs_a_model_that_can_be_asked(
     made = await client.post(path, json={"field": "topic"}, headers=house.admin)
     shown = await client.get(f"{path}/{made.json()['id']}", headers=house.admin)
     assert (shown.json()["state"], shown.json()["measures"]) == ("queued", None)
+
+
+async def test_another_desks_model_is_not_there_by_any_path(
+    client: httpx.AsyncClient, resources: Resources, house: House, make_house: MakeHouse
+) -> None:
+    theirs = await make_house()
+    states = ("champion", "retired", "refused", "training")
+    models = [
+        await a_model(resources.database, theirs, version, state)
+        for version, state in enumerate(states, start=1)
+    ]
+    own = await a_model(resources.database, house, 1, "champion")
+
+    async def shown(of: House) -> object:
+        answer = await client.get("/api/v1/triage/models", headers=of.admin)
+        assert answer.status_code == 200
+        return answer.json()
+
+    before = await shown(theirs), await shown(house)
+    for model in models:
+        path = f"/api/v1/triage/models/{model}"
+        for method, asked, body in (
+            ("GET", path, None),
+            ("POST", f"{path}/cancel", {}),
+            ("POST", f"{path}/promote", {}),
+            ("POST", f"{path}/promote", {"anyway": True}),
+        ):
+            answer = await client.request(method, asked, json=body, headers=house.admin)
+            assert answer.status_code == 404, (asked, answer.text)
+        about = {"field": "topic", "model_id": str(model)}
+        asked_past = await client.post("/api/v1/triage/backtests", json=about, headers=house.admin)
+        unknown = {"field": "topic", "model_id": str(uuid.UUID(int=4))}
+        nobodys = await client.post("/api/v1/triage/backtests", json=unknown, headers=house.admin)
+        # As if there were no such model at all: an answer of its own would say that there is.
+        assert asked_past.status_code == nobodys.status_code == 422
+        assert asked_past.json()["detail"] == nobodys.json()["detail"]
+    backtest = await client.post(
+        "/api/v1/triage/backtests", json={"field": "topic"}, headers=theirs.admin
+    )
+    path = f"/api/v1/triage/backtests/{backtest.json()['id']}"
+    assert (await client.get(path, headers=house.admin)).status_code == 404
+    assert (await shown(theirs), await shown(house)) == before
+    # Rolling back goes to what ships, never to what another desk had before.
+    back = await client.post("/api/v1/triage/fields/topic/rollback", headers=house.admin)
+    assert back.json()["model"] is None
+    assert [one["id"] for one in (await client.get(
+        "/api/v1/triage/models", headers=house.admin)).json()] == [str(own)]  # fmt: skip
 
 
 async def test_the_report_counts_answers_corrections_and_what_was_withheld(

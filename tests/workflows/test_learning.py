@@ -149,6 +149,15 @@ async def test_what_people_say_makes_a_model_that_answers_and_says_why(
             ("triage_model.queued", "user"),
             ("triage_model.promoted", "system"),
         }
+        # The desk has other labels by now: what the model says is kept, and is not done.
+        for labels in (["plants", "animals"], None):
+            async with b.database.transaction(desk.tenant) as work:
+                await learning.set_field(
+                    work, "topic", {"labels": labels, "apply": "always"}, now=datetime.now(UTC)
+                )
+            odd = await desk.triaged("My laptop screen 78 is black")
+            assert odd["verdict"]["topic"]["label"] == "hardware"
+            assert odd["topic"] is None
 
 
 async def test_a_team_that_people_choose_is_learnt_and_then_chosen(
