@@ -97,6 +97,12 @@ def pdf(said: Mapping[str, object], document: bytes) -> bytes:
     page.ln(2)
     name = f"statement-{said['month']}-{said['position']}.json"
     write.line(f"What was signed is attached to this file as {name}.", height=4)
+    if write.coded:
+        write.line(
+            "Letters that no font here knows stand as their codes in Unicode, as [U+0416]. The"
+            " attached document has every name as it is.",
+            height=4,
+        )
     made = datetime.fromisoformat(str(said["made_at"]))
     page.embed_file(
         bytes=document, basename=name, mime_type="application/json", modification_date=made
@@ -110,6 +116,7 @@ class _Pen:
     def __init__(self, page: "FPDF", words: str) -> None:
         self._page = page
         self._family, self._letters = "helvetica", frozenset(map(chr, range(256)))
+        self.coded = False  # whether a letter had to be written as its code
         foreign = {letter for letter in words if ord(letter) > 255}
         fonts = _fonts()
         if foreign and _TEXT in fonts:
@@ -133,9 +140,12 @@ class _Pen:
 
     def known(self, text: str) -> str:
         """The text with a code in the place of each letter that no font here knows."""
-        return "".join(
-            letter if letter in self._letters else f"[U+{ord(letter):04X}]" for letter in text
+        found = "".join(
+            letter if letter in self._letters and not _steers(letter) else f"[U+{ord(letter):04X}]"
+            for letter in text
         )
+        self.coded = self.coded or found != text
+        return found
 
 
 @lru_cache(maxsize=1)
@@ -155,6 +165,15 @@ def _named(letter: str, fonts: Mapping[str, Path]) -> Iterator[str]:
     name = f"NotoSans{_SCRIPTS.get(script, script.title())}[wght].ttf"
     if name in fonts:
         yield name
+
+
+# What turns the direction of what follows: a name could make a line read as another.
+_TURNS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)))
+
+
+def _steers(letter: str) -> bool:
+    """It is no letter and moves others: a line break in a name would begin a line of its own."""
+    return letter in _TURNS or unicodedata.category(letter) in ("Cc", "Zl", "Zp")
 
 
 def _words(said: object) -> str:

@@ -1,6 +1,7 @@
 """What goes wrong, as RFC 9457 problems. Families of refusals get their status here, once."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -127,6 +128,37 @@ def _pointer(location: tuple[str | int, ...]) -> str:
     return "/".join([str(where), *steps])
 
 
+def _steps(fault: Mapping[str, object], body: object) -> tuple[str | int, ...]:
+    """The way to a fault in the body as it was sent.
+
+    Pydantic also names which of several shapes it tried; that is no place in anybody's body.
+    """
+    where, *rest = cast("tuple[str | int, ...]", fault["loc"])
+    if where != "body":
+        return (where, *rest)
+    found: list[str | int] = []
+    value = body
+    for place, step in enumerate(rest):
+        follows = rest[place + 1 : place + 2]
+        is_last = not follows
+        if _leads(value, step):
+            inside = value[step]  # type: ignore[index]
+            named = any(_leads(value, each) and not _leads(inside, each) for each in follows)
+            if named and not isinstance(follows[0], int):
+                continue  # the name of a shape that happens to be that of a field
+            found.append(step)
+            value = inside
+        elif is_last and fault["type"] == "missing":
+            found.append(step)
+    return ("body", *found)
+
+
+def _leads(value: object, step: str | int) -> bool:
+    if isinstance(step, int):
+        return isinstance(value, list) and 0 <= step < len(value)
+    return isinstance(value, dict) and step in value
+
+
 async def _on_validation(request: Request, error: Exception) -> Response:
     faults = cast("RequestValidationError", error).errors()
     broken = next((f for f in faults if f["type"] == "json_invalid"), None)
@@ -137,7 +169,11 @@ async def _on_validation(request: Request, error: Exception) -> Response:
             "malformed_json",
             f"The body is not JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}.",
         )
-    errors = [{"pointer": _pointer(f["loc"]), "detail": f["msg"]} for f in faults[:50]]
+    body = cast("RequestValidationError", error).body
+    errors = [
+        {"pointer": _pointer(_steps(f, body)), "detail": f["msg"].removeprefix("Value error, ")}
+        for f in faults[:50]
+    ]
     first = errors[0]
     where = first["pointer"] or "the body"
     return _answer(request, 422, "invalid", f"{where}: {first['detail']}.", errors=errors)

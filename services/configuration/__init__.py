@@ -26,6 +26,7 @@ from services.configuration.terms import (
     policy,
     terms_of,
 )
+from services.configuration.versions import versions_of
 
 __all__ = [
     "MOST_STEPS",
@@ -51,4 +52,5 @@ __all__ = [
     "status",
     "statuses",
     "terms_of",
+    "versions_of",
 ]

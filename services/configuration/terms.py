@@ -12,7 +12,7 @@ from domain.sla import Policy
 from domain.starting import offered_names
 from models.base import new_id
 from models.session import Row, Work
-from services import desks
+from services import desks, routing
 from services.configuration.keeping import Changes, hold, insert, refuse_name
 
 MOST_STEPS = 50
@@ -108,6 +108,7 @@ async def change_calendar(
                         ),
                         now,
                     )
+            await routing.queues_may_move(work, "calendar_changed", calendar_id=calendar_id)
         await desks.changed(work)
     return await calendar(work, calendar_id), changes
 
@@ -190,13 +191,15 @@ async def change_policy(
         changes["name"] = [before["name"], called]
     if active is not None and active != before["active"]:
         changes["active"] = [before["active"], active]
-    wanted = {**terms_of(before["body"]), **(terms or {})}
-    next_version = await checked_policy(work, policy_id, before["version"] + 1, called, wanted)
-    now_in_force = Policy.model_validate(before["body"])
-    if next_version.model_copy(update={"version": now_in_force.version}) != now_in_force:
-        if terms:
-            changes["body"] = [before["body"], next_version.model_dump(mode="json")]
-        await _keep_policy(work, next_version, now)
+    # Nobody is kept from switching one off because somebody whom it names has left.
+    if terms or called != before["name"] or active:
+        wanted = {**terms_of(before["body"]), **(terms or {})}
+        next_version = await checked_policy(work, policy_id, before["version"] + 1, called, wanted)
+        now_in_force = Policy.model_validate(before["body"])
+        if next_version.model_copy(update={"version": now_in_force.version}) != now_in_force:
+            if terms:
+                changes["body"] = [before["body"], next_version.model_dump(mode="json")]
+            await _keep_policy(work, next_version, now)
     if changes:
         await work.execute(
             "update policies set name = :name, active = :active"
@@ -291,6 +294,11 @@ async def _check_named(work: Work, made: Policy) -> None:
                 fields={f"/clocks/{place}/teams": "names no active team"},
             )
     for place, step in enumerate(made.steps):
+        if step.quiet is not None and step.quiet.are_all_day:
+            raise Invalid(
+                "Quiet hours have an end: in these a step would wait for ever.",
+                fields={f"/steps/{place}/quiet": "last the whole day"},
+            )
         actions = [("action", step.action)]
         actions += [(f"also/{n}", action) for n, action in enumerate(step.also)]
         for where, action in actions:

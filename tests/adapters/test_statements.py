@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters import statements
+from services.promises import DEFINITIONS
 
 FIGURES = {"met": 1, "missed": 0, "cancelled": 0, "attainment": 1.0, "minutes_over": 0}
 SIGNED = '{"subject":"Жанна"}'.encode()
@@ -76,3 +77,42 @@ def test_a_letters_font_is_found_by_its_script() -> None:
     assert [name and name[8:-10] for name in found] == [
         "Arabic", "Hebrew", "Thai", "JP", "JP", "KR", None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_fonts")
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("Жa", rb"\[U\+0416\]a"),
+        ("a\nTotal 9 0", rb"a\[U\+000A\]Total 9 0"),  # no line of its own
+        ("x\u202egnp.exe", rb"x\[U\+202E\]gnp.exe"),  # nor one that reads backwards
+        ("a\x85b", rb"a\[U\+0085\]b"),
+        ("e\u0301", rb"e\[U\+0301\]"),
+        ("\U0001f469\u200d\U0001f680", rb"\[U\+1F469\]\[U\+200D\]\[U\+1F680\]"),
+    ],
+)
+def test_what_stands_as_a_code_is_said_so_and_nothing_else_is_said(
+    name: str, printed: bytes
+) -> None:
+    said = streams(paper(name))
+    assert re.search(printed, said)
+    assert b"stand as their codes" in said
+
+
+@pytest.mark.usefixtures("no_fonts")
+def test_where_every_letter_is_printed_nothing_is_said_of_codes() -> None:
+    words = ("attainment", "met", "missed", "minutes_over", "used")
+    said = {
+        "month": "2026-03", "position": 1, "made_at": "2026-04-01T00:00:00+00:00",
+        "tenant_name": "Müller", "subject": "Ångström & Söhne", "total": FIGURES, "metrics": {},
+        "missed": [], "definitions": {w: DEFINITIONS[w] for w in words},
+        "previous": "a" * 64, "hash": "b" * 64, "signature": "c" * 64,
+    }  # fmt: skip
+    assert b"stand as their codes" not in streams(statements.pdf(said, SIGNED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("letter", ["W", "Ж", "محمد", "東", "\U0001f600", "ก", "x\n", "\u200b"])
+def test_a_name_without_end_or_break_is_printed(letter: str) -> None:
+    assert paper(letter * 300).startswith(b"%PDF-")

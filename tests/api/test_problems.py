@@ -137,6 +137,48 @@ async def test_what_is_wrong_with_a_body_is_said_by_json_pointers(
 
 
 @pytest.mark.parametrize(
+    ("part", "value", "pointers"),
+    [
+        ("conditions", {"field": "weather", "op": "is", "value": 1}, {"/conditions/field"}),
+        ("conditions", {"op": "is", "value": 1}, {"/conditions"}),
+        (
+            "conditions",
+            {"all": [{"any": [{"field": "tags", "op": "haz", "value": "x"}]}]},
+            {"/conditions/all/0/any/0/op"},
+        ),
+        ("targets", {"weather": {"normal": "PT1H"}}, {"/targets/weather"}),
+        ("targets", {"first_reply": {"normal": "soon"}}, {"/targets/first_reply/normal"}),
+        (
+            "targets",
+            {"first_reply": {"normal": {"business_days": 0}}},
+            {"/targets/first_reply/normal", "/targets/first_reply/normal/business_days"},
+        ),
+        (
+            "steps",
+            [{"id": "a", "metric": "first_reply", "percent": 5,
+              "action": {"kind": "notify", "to": ["cat"]}}],
+            {"/steps/0/action/to/0", "/steps/0/action/to"},
+        ),
+        (
+            "steps",
+            [{"id": "a", "metric": "first_reply", "percent": 5,
+              "action": {"kind": "start_workflow"}}],
+            {"/steps/0/action/name"},
+        ),
+    ],
+)  # fmt: skip
+async def test_a_pointer_leads_to_a_place_in_the_body_whatever_shapes_were_tried(
+    client: httpx.AsyncClient, house: House, part: str, value: object, pointers: set[str]
+) -> None:
+    body = {"name": "Gold", "calendar_id": str(uuid.uuid4()), "targets": {}, part: value}
+    answer = await client.post("/api/v1/policies", json=body, headers=house.admin)
+    problem = answer.json()
+    assert answer.status_code == 422, answer.text
+    assert {e["pointer"] for e in problem["errors"]} == pointers
+    assert not any(e["detail"].startswith("Value error") for e in problem["errors"])
+
+
+@pytest.mark.parametrize(
     ("content", "status", "code"),
     [
         (b'{"name": ', 400, "malformed_json"),
