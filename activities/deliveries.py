@@ -21,7 +21,7 @@ from domain.webhooks import (
 )
 from models import ledger
 from models.session import Database, Row
-from services import webhooks
+from services import pausing, webhooks
 
 if TYPE_CHECKING:
     from adapters.mail import MailSender
@@ -126,6 +126,8 @@ class DeliveryActivities:
         if answer.accepted:
             return await self._settle(tenant, delivery_id, "sent", None, said)
         why = f"The endpoint answered {answer.status}."
+        if answer.gone:
+            await self._pause(tenant, row, "Its endpoint answered 410: it is gone for good.")
         if answer.final:
             return await self._settle(tenant, delivery_id, "failed", why, said)
         return await self._again(tenant, delivery_id, row, why, said)
@@ -157,9 +159,19 @@ class DeliveryActivities:
         self, tenant: UUID, delivery_id: UUID, row: Row, why: str, said: tuple[int, str] | None
     ) -> EffectResult:
         if datetime.now(UTC) - row["created_at"] > GIVEN_UP_AFTER:
+            await self._pause(tenant, row, f"For three days it took nothing. {why}", if_away=True)
             return await self._settle(tenant, delivery_id, "failed", f"Given up: {why}", said)
         await self._settle(tenant, delivery_id, "queued", why, said)
         raise ApplicationError("the endpoint did not take it", type="WebhookUnreachable")
+
+    async def _pause(self, tenant: UUID, row: Row, because: str, *, if_away: bool = False) -> None:
+        """Whoever takes nothing any more is not asked any more, until somebody says so."""
+        now = datetime.now(UTC)
+        async with self._database.transaction(tenant) as work:
+            if not if_away or await pausing.is_away(work, row["webhook_id"], now=now):
+                await pausing.pause(
+                    work, row["webhook_id"], url=row["url"], because=because[:500], now=now
+                )
 
     async def _take(self, tenant: UUID, delivery_id: UUID) -> Row | None:
         """The delivery, now `sending`; or in the state in which it stays."""

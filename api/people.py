@@ -168,7 +168,8 @@ async def patch_user(
     expected: IfMatch,
     response: Response,
 ) -> User:
-    """Who is deactivated is signed out everywhere and loses their open tickets."""
+    """Who is deactivated is signed out everywhere and loses their open tickets; who becomes a
+    viewer loses those too."""
     change = people.UserChange(name=body.name, role=body.role, active=body.active)
     async with served.database.transaction(caller.tenant_id) as work:
         if expected:
@@ -176,7 +177,9 @@ async def patch_user(
             expected.check(User(**await people.user(work, user_id)))
         await people.change_user(work, user_id, change, caller=caller, origin=origin, now=clock())
         shown = User(**await people.user(work, user_id))
-    if body.active is False:  # again too, should the first time have been cut short
+    if (
+        body.active is False or shown.role is Role.VIEWER
+    ):  # again too, should the first time have been cut short
         await _release(served, caller, origin, user_id, None)
     put_tag(response, shown)
     return shown

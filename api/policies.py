@@ -8,13 +8,15 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 
 from api.bulk import BulkJob
+from api.cursors import Cursor, Limit
 from api.deps import From, Served, Tx
 from api.editing import record
 from api.problems import also
 from api.routing import Route
-from api.shapes import Instant, Request, Shape, examples
+from api.shapes import Instant, Page, Request, Shape, examples
 from api.sla import Manager, PolicyIn, PolicyOut, PolicyPatch, Viewer
 from api.tickets.timing import PolicyVerdict, TimedBy
+from domain.calendars import Calendar
 from domain.errors import Invalid
 from domain.permissions import Permission
 from domain.sla import BusinessDays, Policy
@@ -47,6 +49,22 @@ class DraftIn(PolicyPatch):
             if name in self.model_fields_set:
                 raise ValueError(f"{name} is no part of a draft")
         return self
+
+
+class PolicyVersion(Shape):
+    """What a policy promised since `created_at`, until the next version. It never changes."""
+
+    version: int
+    body: Policy
+    created_at: datetime
+
+
+class CalendarVersion(Shape):
+    """What a calendar said since `created_at`, until the next version. It never changes."""
+
+    version: int
+    body: Calendar
+    created_at: datetime
 
 
 class TryIn(Request):
@@ -130,6 +148,28 @@ async def try_policy(body: TryIn, caller: Viewer, served: Served, work: Tx) -> T
         else TimedBy(policy_id=present.id, name=present.name, version=present.version),
         due=[DueIfBegun.model_validate(one) for one in due],
     )
+
+
+@router.get("/policies/{policy_id}/versions", summary="What a policy promised before")
+async def list_policy_versions(
+    policy_id: UUID, caller: Viewer, work: Tx, limit: Limit = 50, cursor: Cursor = None
+) -> Page[PolicyVersion]:
+    """Every version with its terms, the newest first: a cycle names the one that timed it."""
+    rows, following = await configuration.versions_of(
+        work, "policy", policy_id, limit=limit, cursor=cursor
+    )
+    return Page(items=[PolicyVersion(**row) for row in rows], next=following)
+
+
+@router.get("/calendars/{calendar_id}/versions", summary="What a calendar said before")
+async def list_calendar_versions(
+    calendar_id: UUID, caller: Viewer, work: Tx, limit: Limit = 50, cursor: Cursor = None
+) -> Page[CalendarVersion]:
+    """Every version with its hours, the newest first: a cycle names the one it counted by."""
+    rows, following = await configuration.versions_of(
+        work, "calendar", calendar_id, limit=limit, cursor=cursor
+    )
+    return Page(items=[CalendarVersion(**row) for row in rows], next=following)
 
 
 @router.get("/policies/{policy_id}/draft", summary="A policy's draft")

@@ -20,7 +20,7 @@ from domain.sla import Metric, Outcome
 from domain.states import Channel, Priority
 from models.session import Row, Work
 from services import promises, timing
-from services.promises import CAUSES, DEFINITIONS, By, Chosen, Every, Which
+from services.promises import CAUSES, DEFINITIONS, By, Chosen, Every, Group, Which
 from services.tickets import clock
 
 router = APIRouter(prefix="/api/v1/reports/sla", tags=["reports"], route_class=Route)
@@ -69,7 +69,7 @@ class CycleFilter(Period):
             raise ValueError(f"{unknown[0]} is not one of {', '.join(CAUSES)}")
         return causes
 
-    def chosen(self, now: datetime) -> Chosen:
+    def chosen(self, now: datetime, group: Group | None = None) -> Chosen:
         since, until = self.times(now)
         return Chosen(
             since=since,
@@ -82,6 +82,7 @@ class CycleFilter(Period):
             customer=tuple(self.customer),
             organization=tuple(self.organization),
             without=tuple(self.without),
+            group=group,
         )
 
 
@@ -91,9 +92,21 @@ class AttainmentFilter(CycleFilter):
     zone: Zone = Field(default="UTC", description="Whose midnight begins a period.")
 
 
-class CyclesFilter(CycleFilter):
+class CyclesFilter(AttainmentFilter):
     which: Which = Which.ENDED
     outcome: list[Outcome] = Field(default_factory=list)
+    group: str | None = Field(
+        default=None,
+        max_length=100,
+        description="The `key` of a line of the attainment by the same `by`, `every` and `zone`: "
+        "the cycles behind that line alone. `none` for the line whose key is null.",
+    )
+
+    def chosen(self, now: datetime, group: Group | None = None) -> Chosen:
+        if self.group is not None:
+            key = None if self.group == "none" else self.group
+            group = Group(by=self.by, key=key, every=self.every, zone=self.zone)
+        return super().chosen(now, group)
 
 
 class CyclesPage(CyclesFilter):
@@ -187,7 +200,10 @@ class CycleOut(Shape):
 
 
 class PauserOut(Shape):
-    """Somebody who paused tickets; `brief` pauses were back at work within a quarter of an hour."""
+    """Somebody who paused tickets; `brief` pauses were back at work within a quarter of an hour.
+
+    `minutes` are of all of them, those that last until now.
+    """
 
     actor_kind: str
     actor_id: UUID | None
@@ -331,8 +347,11 @@ async def get_pausing(
     asked: Annotated[PausesFilter, Query()],
 ) -> PausingOut:
     """Who stopped clocks how often and how briefly, and the tickets paused most often."""
-    since, until = asked.times(clock())
-    people, tickets = await promises.pausing(work, since=since, until=until, limit=asked.limit)
+    now = clock()
+    since, until = asked.times(now)
+    people, tickets = await promises.pausing(
+        work, since=since, until=until, limit=asked.limit, now=now
+    )
     return PausingOut(
         since=since,
         until=until,

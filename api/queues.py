@@ -145,6 +145,7 @@ class QueueOut(Shape):
     total: int
     items: list[WaitingOut]
     members: list[CandidateOut]
+    next: str | None = Field(description="`cursor` of the page after this one.")
 
 
 @router.put("/me/availability", summary="Take tickets, or not for now")
@@ -204,7 +205,9 @@ async def get_queue(
     served: Served,
     work: Tx,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> QueueOut:
+    """A page of those who wait, in the order in which they are given out."""
     desk = await served.desks.current(work)
     team = desk.teams.get(team_id)
     if team is None:
@@ -212,7 +215,7 @@ async def get_queue(
     scope = caller.require(Permission.TICKETS_VIEW)
     if scope is Scope.OWN or (scope is Scope.TEAM and team_id not in caller.team_ids):
         raise Forbidden("Your tickets.view does not reach this team's queue.")
-    found = await queues.queue(work, desk, team, limit=limit, now=clock())
+    found = await queues.queue(work, desk, team, limit=limit, cursor=cursor, now=clock())
     return QueueOut(
         team_id=team.id,
         strategy=team.routing,
@@ -232,6 +235,7 @@ async def get_queue(
             if covers(scope, caller, one.ticket)
         ],
         members=[_candidate(one) for one in found.members],
+        next=found.next,
     )
 
 

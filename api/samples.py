@@ -24,7 +24,7 @@ _NULL = frozenset(
         "pattern", "code",
         "TimedClock.target_days", "ClockOut.target_days", "planned_because", "caused_by",
         "cancelled_because", "due_override", "acknowledged_until", "detected_at", "lateness",
-        "skipped", "max_pause_seconds", "pause_left_seconds", "runs_on_at",
+        "skipped", "max_pause_seconds", "retiming", "pause_left_seconds", "runs_on_at",
         "rotated_at", "replay_of", "why_closed", "Day.name",
     }
 )  # fmt: skip
@@ -142,7 +142,14 @@ _VALUES: Mapping[str, object] = {
         "holidays": ["2026-12-25"],
         "overrides": {"2026-12-24": [["09:00", "12:00"]]},
     },
+    "CalendarVersion.body": {
+        "timezone": "Europe/Berlin",
+        "weekly": {"mon": [["09:00", "17:00"]]},
+        "holidays": [],
+    },
     "PolicyOut.body": _POLICY,
+    "PolicyVersion.body": _POLICY,
+    "PolicyChanged.body": _POLICY,
     "DraftOut.body": _POLICY,
     "TicketSla.timed_by": {
         "policy_id": "0198c5c4-8f90-71a2-b3c4-c5d6e7f8091a",
@@ -338,6 +345,7 @@ _VALUES: Mapping[str, object] = {
     "Customer.name": "Maria Sommer",
     "Organization.name": "Example Ltd",
     "PolicyOut.name": "Standard",
+    "PolicyChanged.name": "Standard",
     "RequesterOut.name": "Maria Sommer",
     "Status.name": "Waiting for parts",
     "Team.name": "Network",
@@ -434,6 +442,7 @@ _VALUES: Mapping[str, object] = {
     "mark": "S1",
     "cited": True,
     "TicketOut.score": 46,
+    "AcknowledgedOut.score": 46,
     "TicketDetail.score": 46,
     "FoundOut.score": 46,
     "seq": 7,

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
+from api.bulk import BulkJob
 from api.deps import Allowed, From, Tx
 from api.editing import Editing, given, record
 from api.routing import Route
@@ -19,7 +20,7 @@ from domain.permissions import Permission, Principal
 from domain.sla import Longest, Metric, OwnClock, Policy, Reopening, Step, Target
 from domain.sla.conditions import Bounded
 from domain.states import Category, Priority
-from services import configuration
+from services import bulk, configuration
 from services.tickets import clock
 
 router = APIRouter(prefix="/api/v1", tags=["sla"], route_class=Route)
@@ -335,18 +336,33 @@ async def get_policy(policy_id: UUID, caller: Viewer, work: Tx, response: Respon
     return shown
 
 
+class PolicyChanged(PolicyOut):
+    """The policy; where it was switched off, the job that times what it timed anew."""
+
+    retiming: BulkJob | None = Field(
+        description="Follow it under `/bulk`. Null where no open ticket was timed by the policy."
+    )
+
+
 @router.patch("/policies/{policy_id}", summary="Change a policy")
 async def change_policy(
     policy_id: UUID,
     body: PolicyPatch,
     caller: Manager,
     edit: Editing,
-) -> PolicyOut:
+    origin: From,
+) -> PolicyChanged:
     """Other terms make a new version. Open tickets are timed by it from their next event on, or
-    all together by `reassess`."""
+    all together by `reassess`. A policy that is switched off promises nothing any more: a job times
+    its open tickets anew at once, by whatever is in force instead."""
     terms = body.terms()
     await edit.unless_changed(PolicyOut, configuration.policy, policy_id)
     row, changes = await configuration.change_policy(
         edit.work, policy_id, name=body.name, terms=terms or None, active=body.active, now=clock()
     )
-    return await edit.answer(caller, PolicyOut(**row), "policy", policy_id, changes)
+    shown = await edit.answer(caller, PolicyOut(**row), "policy", policy_id, changes)
+    retiming = None
+    if "active" in changes and not row["active"]:
+        job = await bulk.withdraw(edit.work, policy_id, caller=caller, origin=origin, now=clock())
+        retiming = None if job is None else BulkJob.model_validate(job)
+    return PolicyChanged(**dict(shown), retiming=retiming)

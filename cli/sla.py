@@ -224,7 +224,8 @@ def verify_statements(files: Sequence[Path], home: Path, *, as_json: bool) -> No
         key = signing_key(secret, str(one.get("tenant"))) if secret else None
         before = None
         for other in said:
-            follows = other.get("position") == int(str(one.get("position", 0))) - 1
+            place = one.get("position")
+            follows = isinstance(place, int) and other.get("position") == place - 1
             same = all(
                 other.get(name) == one.get(name) for name in ("tenant", "kind", "subject_id")
             )

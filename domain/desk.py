@@ -216,9 +216,13 @@ class Desk:
         )
 
     def on_call(self, team: Team, at: datetime) -> tuple[UUID, ...]:
-        """Whom to wake for a team: those named by hand, else whose turn it is by its rota."""
-        if team.on_call or team.rota is None:
-            return team.on_call
+        """Whom to wake for a team: those named by hand, else whose turn it is by its rota.
+
+        Who is away is not woken; where nobody of those named is there, the rota decides.
+        """
+        named = tuple(user for user in team.on_call if self.is_fit(team, user, at))
+        if named or team.rota is None:
+            return named
         duty = on_call_at(team.rota, at, team.overrides, fit=partial(self.is_fit, team))
         return () if duty is None else (duty.user_id,)
 

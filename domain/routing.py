@@ -212,6 +212,33 @@ def stand_in(desk: Desk, agent: Agent, team: Team | None, *, now: datetime) -> A
     return None
 
 
+def stands_in_limited(desk: Desk, ticket: "Ticket", *, now: datetime) -> frozenset[UUID]:
+    """A team of whoever stands in for the ticket's absent agent, where they can take so much only.
+
+    Empty where nobody is absent, nobody stands in, or whoever does takes any number.
+    """
+    agent = desk.agents.get(ticket.assignee_id) if ticket.assignee_id else None
+    if agent is None or agent.absence is None or not agent.absence.covers(now):
+        return frozenset()
+    team = desk.teams.get(ticket.team_id) if ticket.team_id else None
+    other = stand_in(desk, agent, team, now=now)
+    if other is None or other.capacity is None:
+        return frozenset()
+    if team is not None:
+        return frozenset({team.id})
+    theirs = sorted(one.id for one in desk.teams.values() if other.id in one.members)
+    return frozenset(theirs[:1])
+
+
+def why_full(desk: Desk, ticket: "Ticket", agent_id: UUID, roster: Roster | None) -> str | None:
+    """What somebody holds who cannot take the ticket too; None where they can, or nobody looked."""
+    standing = roster.standings.get(agent_id) if roster is not None else None
+    if standing is None:
+        return None
+    weight = desk.settings.load_weights.of(ticket.priority, str(ticket.channel))
+    return _full(standing, _load(desk, standing), weight)
+
+
 # The queue: not a list that is kept, but what the tickets themselves say.
 
 
@@ -364,6 +391,10 @@ def _against(
     for skill, level in sorted(needed.items()):
         if standing.skills.get(skill, 0) < level:
             return f"lacks {_spelled(skill, level)}"
+    return _full(standing, load, weight)
+
+
+def _full(standing: Standing, load: float, weight: float) -> str | None:
     # One that weighs more than anybody can carry still goes to somebody who has nothing else.
     full = standing.capacity is not None and (
         load >= standing.capacity or (load > 0 and load + weight > standing.capacity)
@@ -429,7 +460,9 @@ __all__ = [
     "route",
     "sharing",
     "stand_in",
+    "stands_in_limited",
     "to_look_at",
+    "why_full",
     "why_held",
     "why_nobody",
 ]

@@ -19,6 +19,7 @@ from domain.calendars import Zone
 FIRST = "0" * 64  # what the first statement of a chain follows
 SIGNATURE = "HMAC-SHA256"
 _SEALS = ("hash", "signature")
+_WHOSE = ("tenant", "kind", "subject_id")  # the same throughout a chain
 _PURPOSE = b"holdfast sla statement 1"
 
 
@@ -128,6 +129,8 @@ def chain_fault(statements: Sequence[Mapping[str, object]], key: bytes) -> str |
     for position, said in enumerate(statements, start=1):
         if said.get("position") != position:
             return f"Statement {position} is missing."
+        if any(said.get(name) != statements[0].get(name) for name in _WHOSE):
+            return f"Statement {position} is another's."
         proof = proved(said, key=key, before=before)
         if proof.fault is not None:
             return f"Statement {position}: {proof.fault}"

@@ -55,9 +55,14 @@ class WebhookAnswer:
         return 200 <= self.status < 300
 
     @property
+    def gone(self) -> bool:
+        """It asks to be told nothing more."""
+        return self.status == 410
+
+    @property
     def final(self) -> bool:
         """Asking again would change nothing: it is gone, or leads elsewhere."""
-        return self.status == 410 or 300 <= self.status < 400
+        return self.gone or 300 <= self.status < 400
 
 
 class WebhookForbidden(Exception):

@@ -75,14 +75,19 @@ class AlertDestination:
 async def look(work: Work, desks: Desks, *, now: datetime) -> list[Telling]:
     """Looks at every rule that it is time for, tells what follows; what was told."""
     tenant = work.tenant_id
-    # The tenant's row first: whoever changes a rule locks in this order too.
-    _, rows = await work.batch(
+    # The tenant's row first: whoever changes a rule locks in this order too. The rules are locked
+    # before they are read: who waited for another look has to see the firing that it made.
+    _, _, rows = await work.batch(
         ("select 1 from tenants where id = %s for key share", (tenant,)),
+        (
+            "select 1 from alerts where tenant_id = %s and active order by id for update",
+            (tenant,),
+        ),
         (
             "select a.id, a.name, a.rule, a.evaluated_at, f.id as firing_id, f.fired_at,"
             " f.reminded_at, f.reminders from alerts a left join alert_firings f"
             " on f.tenant_id = a.tenant_id and f.alert_id = a.id and f.ended_at is null"
-            " where a.tenant_id = %s and a.active order by a.id for update of a",
+            " where a.tenant_id = %s and a.active order by a.id",
             (tenant,),
         ),
     )

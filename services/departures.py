@@ -152,7 +152,10 @@ async def _departures(work: Work, user_id: uuid.UUID, team_id: uuid.UUID | None)
 async def _belongs(work: Work, user_id: uuid.UUID, team_id: uuid.UUID | None) -> bool:
     """Whether they came back since: then their tickets stay theirs."""
     if team_id is None:
-        sql = "select 1 as one from users where tenant_id = :tenant and id = :user and active"
+        sql = (
+            "select 1 as one from users where tenant_id = :tenant and id = :user and active"
+            " and role <> 'viewer'"
+        )
     else:
         sql = (
             "select 1 as one from team_members where tenant_id = :tenant and user_id = :user"

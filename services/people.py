@@ -17,7 +17,7 @@ from domain.staffing import RoutingRules, Strategy
 from models.accounts import Team, TeamMember, User
 from models.base import new_id
 from models.session import Database, Row, Work
-from services import audit, departures, desks, staffing
+from services import audit, departures, desks, routing
 from services.auth import end_sessions_of, hash_password
 from services.departures import release
 from services.tenants import NewTenant, create_tenant
@@ -241,11 +241,18 @@ async def user(work: Work, user_id: uuid.UUID) -> Row:
 
 
 async def hold_user(work: Work, user_id: uuid.UUID) -> Sequence[Row]:
-    """The user and the admins who work here: nobody else changes them until the commit."""
-    locked = await work.rows(
-        "select id, name, role, active from users where tenant_id = :tenant"
-        " and (id = :id or (role = 'admin' and active)) order by id for update",
-        {"tenant": work.tenant_id, "id": user_id},
+    """The user and the admins who work here: nobody else changes them until the commit.
+
+    Nor is the user given a ticket meanwhile: what was being decided is committed before this, and
+    let go with the rest if they leave.
+    """
+    _, locked = await work.batch(
+        routing.hold([user_id]),
+        (
+            "select id, name, role, active from users where tenant_id = %s"
+            " and (id = %s or (role = 'admin' and active)) order by id for update",
+            (work.tenant_id, user_id),
+        ),
     )
     if not any(row["id"] == user_id for row in locked):
         raise UserNotFound
@@ -261,7 +268,7 @@ async def change_user(
     origin: Origin | None,
     now: datetime,
 ) -> bool:
-    """Changes a user; whether they stopped working here with it (see `release`).
+    """Changes a user; whether they take tickets no more with it (see `release`).
 
     Raises LastAdmin. The admins' rows are locked together, in the order of their ids: of two
     admins who demote each other at once, one is refused.
@@ -290,10 +297,12 @@ async def change_user(
     left = bool(was["active"]) and not new["active"]
     if left:
         await end_sessions_of(work, user_id, reason="deactivated", now=now)
+    takes_none = left or (bool(was["active"]) and "role" in changes and new["role"] == "viewer")
+    if takes_none:
         await departures.record(work, user_id, None, origin=origin, now=now)
     await desks.changed(work)
     if "active" in changes or "role" in changes:
-        await staffing.queues_may_move(work, "user_changed", user_id=user_id)
+        await routing.queues_may_move(work, "user_changed", user_id=user_id)
     await audit.record(
         work,
         caller=caller,
@@ -304,7 +313,7 @@ async def change_user(
         data={"changes": changes},
         now=now,
     )
-    return left
+    return takes_none
 
 
 # Teams.
@@ -396,7 +405,7 @@ async def change_team(work: Work, team_id: uuid.UUID, change: TeamChange) -> dic
             {**new, "rules": Jsonb(new["rules"]), "tenant": work.tenant_id, "id": team_id},
         )
         await desks.changed(work)
-        await staffing.queues_may_move(work, "team_changed", team_id=team_id)
+        await routing.queues_may_move(work, "team_changed", team_id=team_id)
     return changes
 
 
@@ -427,7 +436,7 @@ async def put_member(work: Work, team_id: uuid.UUID, user_id: uuid.UUID, *, lead
     if changed is None:
         return False
     await desks.changed(work)
-    await staffing.queues_may_move(work, "member_set", team_id=team_id)
+    await routing.queues_may_move(work, "member_set", team_id=team_id)
     return True
 
 
@@ -443,12 +452,16 @@ async def remove_member(
 
     Raises TeamNotFound, UserNotFound.
     """
-    gone = await work.row(
-        "delete from team_members where tenant_id = :tenant and team_id = :team"
-        " and user_id = :user returning user_id",
-        {"tenant": work.tenant_id, "team": team_id, "user": user_id},
+    # Whoever is giving them something now has given it before this; it is let go with the rest.
+    _, gone = await work.batch(
+        routing.hold([user_id]),
+        (
+            "delete from team_members where tenant_id = %s and team_id = %s and user_id = %s"
+            " returning user_id",
+            (work.tenant_id, team_id, user_id),
+        ),
     )
-    if gone is None:
+    if not gone:
         await team(work, team_id)
         await user(work, user_id)
         return False

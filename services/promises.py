@@ -109,6 +109,16 @@ _GROUPS_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One line of a report: what its cycles have in common; None where they have none of it."""
+
+    by: By
+    key: str | None
+    every: Every = Every.DAY
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """Which cycles: all conditions hold; of several values of one, any does."""
 
@@ -122,6 +132,7 @@ class Chosen:
     customer: tuple[uuid.UUID, ...] = ()
     organization: tuple[uuid.UUID, ...] = ()
     without: tuple[str, ...] = ()
+    group: Group | None = None
 
     def check(self) -> None:
         """Raises Invalid where it makes no sense."""
@@ -136,7 +147,7 @@ class Chosen:
     def tables(self) -> str:
         """Clocks, with their tickets where a condition is about those."""
         of_tickets = self.priority or self.channel or self.customer or self.organization
-        return _FROM if of_tickets else "clocks c"
+        return _FROM if of_tickets or self.group else "clocks c"
 
     def values(self, work: Work) -> dict[str, object]:
         """What the conditions and the time are filled with."""
@@ -163,6 +174,11 @@ class Chosen:
         if self.without:
             said += " and not coalesce(c.caused_by = any((:without)::text[]), false)"
             values["without"] = list(self.without)
+        if self.group is not None:
+            said += f" and {_GROUPS[self.group.by][0]} is not distinct from (:of_group)::text"
+            values["of_group"] = self.group.key
+            if self.group.by is By.PERIOD:
+                values |= {"every": self.group.every.value, "zone": self.group.zone}
         return said, values
 
 
@@ -390,22 +406,23 @@ _MOVES = (
 
 
 async def pausing(
-    work: Work, *, since: datetime, until: datetime, limit: int
+    work: Work, *, since: datetime, until: datetime, limit: int, now: datetime
 ) -> tuple[list[Row], list[Row]]:
     """Who paused tickets how often and how briefly, and the tickets paused most often.
 
-    A pause is a ticket put to pending or on hold; it is brief where the next status came within
-    `SHORT_PAUSE` and put it back to work: somebody may have stopped a clock that was about to run
-    out.
+    A pause is a ticket put to pending or on hold; one that lasts counts until `now`. It is brief
+    where the next status came within `SHORT_PAUSE` and put it back to work: somebody may have
+    stopped a clock that was about to run out.
     """
     Chosen(since=since, until=until).check()
     values = {
         "tenant": work.tenant_id, "since": since, "until": until, "limit": limit,
-        "brief": SHORT_PAUSE,
+        "brief": SHORT_PAUSE, "now": now,
     }  # fmt: skip
     brief = (
         "count(*) filter (where ended - at < :brief and next in ('new', 'open')) as brief,"
-        " coalesce(sum(extract(epoch from ended - at)), 0)::float8 / 60 as minutes"
+        " coalesce(sum(extract(epoch from greatest(coalesce(ended, :now) - at, interval '0'))), 0)"
+        "::float8 / 60 as minutes"
     )
     people = await work.rows(
         f"{_MOVES} select p.actor_kind, p.actor_id, max(u.name) as name, count(*) as pauses,"

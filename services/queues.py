@@ -22,6 +22,7 @@ from domain.tickets.standing import subject_of
 from models import ledger
 from models.base import new_id
 from models.session import Database, Row, Statement, Work
+from services.cursors import BadCursor, pack, unpack
 from services.desks import Desks
 from services.relay import Fact
 from services.routing import DESTINATION, look_at, roster_of, to_roster
@@ -29,16 +30,16 @@ from services.tickets import Step, Tickets, clock
 
 logger = logging.getLogger(__name__)
 
-PAGE = 200
+PAGE = 200  # most often the first few find somebody
+FURTHER = 1000  # where all of those are held up, so many more are sorted out at a time
 # The relay's transaction is open meanwhile; what is left over is gone through next.
 LONGEST_SECONDS = 15.0
 
 # As domain.routing.why_held has it; triage is looked at there.
 _WAITS = "category in ('new', 'open') and snoozed is null and assignee_id is null"
-_ORDER = (
-    "next_due_at nulls last, case priority when 'urgent' then 0 when 'high' then 1"
-    " when 'low' then 3 else 2 end, created_at, id"
-)
+_RANK = "case priority when 'urgent' then 0 when 'high' then 1 when 'low' then 3 else 2 end"
+# What has no deadline comes last.
+_ORDER = f"coalesce(next_due_at, 'infinity'), {_RANK}, created_at, id"
 
 
 class QueueDestination:
@@ -88,6 +89,7 @@ class QueueDestination:
         """
         ends = time.monotonic() + LONGEST_SECONDS if ends is None else ends
         given, tried = 0, set[uuid.UUID]()
+        untriaged: list[datetime] = []  # when those that a model is to look at are given out anyway
         while True:
             async with self._database.transaction(tenant_id) as work:
                 desk = await self._desks.current(work)
@@ -95,15 +97,21 @@ class QueueDestination:
                 if team is None or not team.active or team.routing == "manual":
                     return given
                 rows, standing = await work.batch(
-                    _waiting(tenant_id, team_id, but=tried, most=PAGE),
+                    _waiting(tenant_id, team_id, but=tried, most=FURTHER if tried else PAGE),
                     roster_of([team_id], moving=False),
                 )
                 now, roster = self._now(), to_roster(standing)
                 page = [ledger.to_ticket(row) for row in rows]
+                refused = set[Kind]()  # whom none of them takes, as they stand now
                 if not page and not tried:
                     return given
+                untriaged += [
+                    ticket.created_at + routing.TRIAGE_PATIENCE
+                    for ticket in page
+                    if ticket.triage == "pending"
+                ]
                 if not page or not routing.anybody_free(desk, team, roster, now=now):
-                    await _again_later(work, desk, team, roster, page, now=now)
+                    await _again_later(work, desk, team, roster, untriaged, now=now)
                     return given
             for ticket in page:
                 if time.monotonic() > ends:
@@ -112,7 +120,10 @@ class QueueDestination:
                         work.wake_relay()
                     return given
                 tried.add(ticket.id)
+                if _kind(ticket) in refused or not routing.is_queued(desk, ticket, now=now):
+                    continue
                 if not _fits(desk, ticket, roster, now=now):
+                    refused.add(_kind(ticket))
                     continue
                 after = await self._offer(tenant_id, ticket, because=because)
                 if after is None:
@@ -143,9 +154,16 @@ class QueueDestination:
         return turns[0] if turns else None
 
 
+# All that decides who may take a ticket, and thousands may have in common.
+Kind = tuple[str | None, str | None, tuple[str, ...], str | None, str]
+
+
+def _kind(ticket: Ticket) -> Kind:
+    return (ticket.language, ticket.topic, ticket.tags, ticket.priority, ticket.channel)
+
+
 def _fits(desk: Desk, ticket: Ticket, roster: Roster, *, now: datetime) -> bool:
-    if not routing.is_queued(desk, ticket, now=now):
-        return False
+    """Whether anybody of its team takes it, as they stand."""
     subject = subject_of(lambda name: getattr(ticket, name))
     way = routing.route(
         desk, subject, number=ticket.number, team_id=ticket.team_id, roster=roster, now=now
@@ -165,10 +183,15 @@ def _waiting(
 
 
 async def _again_later(
-    work: Work, desk: Desk, team: Team, roster: Roster, page: Sequence[Ticket], *, now: datetime
+    work: Work,
+    desk: Desk,
+    team: Team,
+    roster: Roster,
+    moments: Sequence[datetime],
+    *,
+    now: datetime,
 ) -> None:
     """When somebody returns without saying so, or triage was waited for long enough."""
-    moments = [t.created_at + routing.TRIAGE_PATIENCE for t in page if t.triage == "pending"]
     back = routing.back_at(desk, team, roster, now=now)
     ahead = [at for at in (*moments, back) if at is not None and at > now]
     if not ahead:
@@ -222,6 +245,7 @@ class Queue:
     total: int
     waiting: list[Waiting]
     members: list[Candidate]
+    next: str | None = None  # where the page after this one begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,27 +263,43 @@ class Explained:
     would_go_to: uuid.UUID | None = None
 
 
-async def queue(work: Work, desk: Desk, team: Team, *, limit: int, now: datetime) -> Queue:
-    """Who waits in a team, the first `limit` of them, and why each does."""
+async def queue(
+    work: Work,
+    desk: Desk,
+    team: Team,
+    *,
+    limit: int,
+    now: datetime,
+    cursor: str | None = None,
+) -> Queue:
+    """Who waits in a team, `limit` of them from the first or from the cursor on, and why each does.
+
+    Raises BadCursor.
+    """
+    after = _read_cursor(cursor, team.id) if cursor else None
+    beyond, values = (f" and ({_ORDER}) > (%s, %s, %s, %s)", after) if after else ("", ())
+    where = f"from tickets where tenant_id = %s and team_id = %s and {_WAITS}"
+    mine = (work.tenant_id, team.id)
     rows, [count], standing = await work.batch(
         (
-            f"select {', '.join(ledger.TICKET_NAMES)} from tickets where tenant_id = %s"
-            f" and team_id = %s and {_WAITS} order by {_ORDER} limit %s",
-            (work.tenant_id, team.id, limit),
+            f"select {', '.join(ledger.TICKET_NAMES)} {where}{beyond} order by {_ORDER} limit %s",
+            (*mine, *values, limit + 1),
         ),
         (
-            f"select count(*) as n from tickets where tenant_id = %s and team_id = %s and {_WAITS}",
-            (work.tenant_id, team.id),
+            f"select count(*) as n, count(*) filter (where true{beyond}) as left {where}",
+            (*values, *mine),
         ),
         roster_of([team.id], moving=False),
     )
     roster = to_roster(standing)
+    before = count["n"] - count["left"] if after else 0
     waiting = [
         Waiting(ticket, place, *_why(desk, team, ticket, roster, now=now))
-        for place, ticket in enumerate(map(ledger.to_ticket, rows), start=1)
+        for place, ticket in enumerate(map(ledger.to_ticket, rows[:limit]), start=before + 1)
     ]
     _, members = routing.candidates(desk, team, _anything(waiting), roster, now=now)
-    return Queue(team, count["n"], waiting, members)
+    following = _write_cursor(waiting[-1].ticket, team.id) if len(rows) > limit else None
+    return Queue(team, count["n"], waiting, members, following)
 
 
 async def explain(work: Work, desk: Desk, ticket: Ticket, *, now: datetime) -> Explained:
@@ -274,15 +314,15 @@ async def explain(work: Work, desk: Desk, ticket: Ticket, *, now: datetime) -> E
             (work.tenant_id, ticket.id),
         ),
         roster_of([team.id] if team else [], moving=False),
-        (
-            f"select id from tickets where tenant_id = %s and team_id = %s and {_WAITS}"
-            f" order by {_ORDER}",
-            (work.tenant_id, ticket.team_id),
+        (  # counted there, however many wait: nothing where the ticket itself does not
+            f"select count(*) as n from tickets where tenant_id = %(tenant)s"
+            f" and team_id = %(team)s and {_WAITS} and ({_ORDER}) <= (select {_ORDER} from tickets"
+            f" where tenant_id = %(tenant)s and team_id = %(team)s and id = %(id)s and {_WAITS})",
+            {"tenant": work.tenant_id, "team": ticket.team_id, "id": ticket.id},
         ),
     )
     roster = to_roster(standing)
-    ids = [row["id"] for row in before]
-    position = ids.index(ticket.id) + 1 if ticket.id in ids else None
+    position = before[0]["n"] or None
     found = last[0] if last else None
     if team is None:
         return Explained(ticket, None, found, "it is in no team", False, None)
@@ -323,6 +363,29 @@ def _why(
     if any(one.why_not is None for one in found):
         return "its turn comes", True
     return routing.why_nobody(found), True
+
+
+_Place = tuple[datetime | str, int, datetime, uuid.UUID]
+
+
+def _write_cursor(last: Ticket, team_id: uuid.UUID) -> str:
+    """Where the page that ends with this ticket goes on: its place in `_ORDER`."""
+    rank = {"urgent": 0, "high": 1, "low": 3}.get(str(last.priority), 2)
+    return pack([team_id, last.next_due_at, rank, last.created_at, last.id])
+
+
+def _read_cursor(cursor: str, team_id: uuid.UUID) -> _Place:
+    """Where a cursor of this very queue says. Raises BadCursor for one of any other."""
+    of_team, due, rank, created, id_ = unpack(cursor, 5)
+    if of_team != str(team_id) or type(rank) is not int or not 0 <= rank <= 3:
+        raise BadCursor
+    try:
+        moments = [None if at is None else datetime.fromisoformat(str(at)) for at in (due, created)]
+        if moments[1] is None or any(at is not None and at.tzinfo is None for at in moments):
+            raise BadCursor
+        return (moments[0] or "infinity", rank, moments[1], uuid.UUID(str(id_)))
+    except ValueError as error:
+        raise BadCursor from error
 
 
 def _anything(waiting: Sequence[Waiting]) -> Subject:

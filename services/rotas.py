@@ -185,7 +185,9 @@ def planned(desk: Desk, team_id: uuid.UUID, *, since: datetime, weeks: int) -> O
             fit=partial(desk.is_fit, team),
             moments=[at for one in absences for at in (one.since, one.until) if at is not None],
         )
-    return OnCallPlan(team.on_call, found, tuple(sorted(team.leads)))
+    by_hand = tuple(user for user in team.on_call if desk.is_fit(team, user, since))
+    leads = tuple(user for user in sorted(team.leads) if desk.is_fit(team, user, since))
+    return OnCallPlan(by_hand, found, leads)
 
 
 async def _members(work: Work, team_id: uuid.UUID) -> set[uuid.UUID]:

@@ -1,7 +1,8 @@
 """How people stand, as routing reads and writes it: statements for round trips made anyway."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
@@ -9,8 +10,18 @@ from domain import routing
 from domain.desk import Desk
 from domain.routing import Roster, Standing
 from domain.staffing import Absence
-from domain.tickets import Decision, Escalated, Offered, Payload, Ticket, Triaged
-from models.session import Row, Statement
+from domain.tickets import (
+    CustomerReplied,
+    Decision,
+    Escalated,
+    Labelled,
+    Offered,
+    Payload,
+    Ticket,
+    Triaged,
+)
+from domain.triage import Spam
+from models.session import Row, Statement, Work
 
 DESTINATION = "routing"
 
@@ -37,11 +48,12 @@ def at_events(desk: Desk | None, events: Iterable[tuple[int, Payload]]) -> list[
         match payload:
             case Triaged(verdict):
                 numbers.append(number)
-                settings = desk.settings
-                for one in (
-                    settings.topic_teams.get(verdict.topic.label), settings.default_team_id
-                ):  # fmt: skip
-                    teams |= {one} & sharing if one else set()
+                teams |= sharing & _routed_to(desk, verdict.topic.label)
+                if verdict.team is not None:
+                    teams |= {one for one in sharing if str(one) == verdict.team.label}
+            case Labelled(spam=spam, topic=topic, team_id=wanted) if spam == Spam.NOT_SPAM:
+                numbers.append(number)  # it was kept back until now
+                teams |= sharing & ({wanted} if wanted else _routed_to(desk, topic))
             case Escalated(team_id=wanted, assignee_id=None) if wanted in sharing:
                 teams |= {wanted}
             case Offered():
@@ -49,6 +61,31 @@ def at_events(desk: Desk | None, events: Iterable[tuple[int, Payload]]) -> list[
     if not sharing or not (teams or numbers):
         return []
     return [roster_of(teams, numbers=numbers, sharing=sharing)]
+
+
+def at_absences(
+    desk: Desk,
+    events: Iterable[tuple[int, Payload]],
+    tickets: Mapping[int, Ticket],
+    *,
+    now: datetime,
+) -> list[Statement]:
+    """What is to be asked where a customer writes to somebody absent: what they hold who stand in.
+
+    Nothing, unless whoever stands in can take only so much.
+    """
+    teams: set[uuid.UUID] = set()
+    for number, payload in events:
+        if isinstance(payload, CustomerReplied):
+            teams |= routing.stands_in_limited(desk, tickets[number], now=now)
+    return [roster_of(teams)] if teams else []
+
+
+def _routed_to(desk: Desk, topic: str | None) -> set[uuid.UUID]:
+    """Where a ticket of that topic goes, as far as it is known, and where all others go."""
+    settings = desk.settings
+    named = {settings.topic_teams.get(topic)} if topic else set(settings.topic_teams.values())
+    return {one for one in (*named, settings.default_team_id) if one is not None}
 
 
 def roster_of(
@@ -136,13 +173,49 @@ def hold(agents: Iterable[uuid.UUID]) -> Statement:
     return ("select holdfast_hold_agents(%s::uuid[])", (list(agents),))
 
 
+async def queues_may_move(
+    work: Work,
+    because: str,
+    *,
+    user_id: uuid.UUID | None = None,
+    team_id: uuid.UUID | None = None,
+    calendar_id: uuid.UUID | None = None,
+    all_teams: bool = False,
+) -> None:
+    """Queues are gone through soon: of a team, of somebody's teams, of whoever works by a calendar.
+
+    Those that share out their tickets, that is; the others give out nothing.
+    """
+    await work.execute(
+        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
+        " available_at) select :to, t.tenant_id, t.id, 0, :because, 0, now(), now() from teams t"
+        " where t.tenant_id = :tenant and t.active and t.routing <> 'manual'"
+        " and (:all or t.id = cast(:team as uuid) or exists (select from team_members m"
+        " join users u on u.tenant_id = m.tenant_id and u.id = m.user_id"
+        " where m.tenant_id = t.tenant_id and m.team_id = t.id"
+        " and (u.id = cast(:user as uuid) or u.calendar_id = cast(:calendar as uuid))))",
+        {
+            "to": DESTINATION,
+            "because": because,
+            "tenant": work.tenant_id,
+            "team": team_id,
+            "user": user_id,
+            "calendar": calendar_id,
+            "all": all_teams,
+        },
+    )
+    work.wake_relay()
+
+
 __all__ = [
     "DESTINATION",
     "after",
+    "at_absences",
     "at_creation",
     "at_events",
     "hold",
     "look_at",
+    "queues_may_move",
     "roster_of",
     "to_absence",
     "to_roster",

@@ -12,7 +12,7 @@ from domain.permissions import Principal
 from domain.staffing import Absence, Presence
 from models.session import Row, Work
 from services import audit, desks
-from services.routing import DESTINATION, hold
+from services.routing import hold, queues_may_move
 from services.tickets import Origin
 
 _STANDING = (
@@ -127,32 +127,6 @@ async def set_capacity(
     )
 
 
-async def queues_may_move(
-    work: Work,
-    because: str,
-    *,
-    user_id: uuid.UUID | None = None,
-    team_id: uuid.UUID | None = None,
-) -> None:
-    """The queue of a team, or of everybody's teams somebody is in, is gone through soon."""
-    await work.execute(
-        "insert into outbox (destination, tenant_id, ticket_id, number, kind, seq, created_at,"
-        " available_at) select :to, t.tenant_id, t.id, 0, :because, 0, now(), now() from teams t"
-        " where t.tenant_id = :tenant and t.active and t.routing <> 'manual'"
-        " and (t.id = cast(:team as uuid) or exists (select from team_members m"
-        " where m.tenant_id = t.tenant_id and m.team_id = t.id"
-        " and m.user_id = cast(:user as uuid)))",
-        {
-            "to": DESTINATION,
-            "because": because,
-            "tenant": work.tenant_id,
-            "team": team_id,
-            "user": user_id,
-        },
-    )
-    work.wake_relay()
-
-
 async def _change(
     work: Work,
     user_id: uuid.UUID,
@@ -226,7 +200,6 @@ async def _check_replacement(
 __all__ = [
     "Availability",
     "NoSuchAgent",
-    "queues_may_move",
     "set_availability",
     "set_capacity",
     "set_skills",

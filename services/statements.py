@@ -237,6 +237,8 @@ async def chain(work: Work, *, secret: str, kind: Kind, subject_id: uuid.UUID) -
         {"tenant": work.tenant_id, "kind": kind, "id": subject_id},
     )
     said = [json.loads(bytes(row["said"])) for row in rows]
+    if said and (said[0].get("kind"), said[0].get("subject_id")) != (kind, str(subject_id)):
+        return "Statement 1 is another's."
     return chain_fault(said, signing_key(secret, tenant["slug"]))
 
 

@@ -15,7 +15,7 @@ from domain.permissions import Principal
 from models.accounts import Tenant
 from models.session import Database, Row, Work
 from models.tickets import Status
-from services import audit, desks
+from services import audit, desks, routing
 from services.tickets import Origin
 
 
@@ -142,6 +142,8 @@ async def change_tenant(
         .values(settings=new, name=name if name is not None else was["name"])
     )
     await desks.changed(work)
+    if "settings.load_weights" in changes:  # what somebody holds may be less than it was
+        await routing.queues_may_move(work, "load_weights_changed", all_teams=True)
     await audit.record(
         work,
         caller=caller,

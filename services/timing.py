@@ -302,7 +302,14 @@ async def escalated(
 
 
 async def before_escalation(work: Work, number: int) -> tuple[uuid.UUID | None, uuid.UUID | None]:
-    """The team and agent that had a ticket before the escalation that is open on it."""
+    """The team and agent that had a ticket before the escalation that is open on it.
+
+    Held until the commit: it is handed back to whoever had it then.
+    """
+    await work.rows(
+        "select 1 as held from tickets where tenant_id = :tenant and number = :number for update",
+        {"tenant": work.tenant_id, "number": number},
+    )
     rows = await work.rows(
         "select t.team_id, t.assignee_id, e.changes from tickets t left join events e"
         " on e.tenant_id = t.tenant_id and e.ticket_id = t.id and e.type = 'escalated'"

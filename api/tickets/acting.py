@@ -81,6 +81,25 @@ class Acting:
         occurred_at: datetime | None = None,
     ) -> TicketOut:
         """One event on one ticket."""
+        outcome = await self.happens(
+            work, caller, number, payload, permission, actor=actor, cause=cause,
+            occurred_at=occurred_at,
+        )  # fmt: skip
+        return await self.answer(work, outcome, response)
+
+    async def happens(
+        self,
+        work: Work,
+        caller: Principal,
+        number: int,
+        payload: Payload,
+        permission: Permission,
+        *,
+        actor: Actor | None = None,
+        cause: Mapping[str, object] | None = None,
+        occurred_at: datetime | None = None,
+    ) -> Outcome:
+        """The same, for those who answer with more than the ticket."""
         event = Event(
             key=self.key,
             actor=actor or caller.actor,
@@ -91,7 +110,7 @@ class Acting:
         [outcome] = await self.served.tickets.handle(
             work, Step(number, event, permission, seen=self.seen), caller=caller, origin=self.origin
         )
-        return await self.answer(work, outcome, response)
+        return outcome
 
     async def answer(self, work: Work, outcome: Outcome, response: Response) -> TicketOut:
         response.headers["ETag"] = f'"{outcome.ticket.seq}"'

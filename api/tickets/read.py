@@ -83,6 +83,10 @@ class Filter(BaseModel):
     breached: bool | None = Field(
         default=None, description="Whether a promise is broken now, recorded or not."
     )
+    noticed_late: bool | None = Field(
+        default=None,
+        description="Whether that was noticed a minute or more late, or not for so long.",
+    )
     snoozed: Literal["true", "false", "any"] = "any"
     escalated: bool | None = None
     score_from: int | None = Field(
@@ -129,6 +133,7 @@ class Filter(BaseModel):
             due_from=self.due_from,
             due_to=self.due_to,
             breached=self.breached,
+            noticed_late=self.noticed_late,
             snoozed=None if self.snoozed == "any" else self.snoozed == "true",
             escalated=self.escalated,
             score_from=self.score_from,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, Literal, Self
 from uuid import UUID
@@ -15,6 +15,7 @@ from domain.desk import Desk
 from domain.sla import Clock
 from domain.states import Category
 from domain.tickets import AuthorKind, Ticket
+from services import timing
 
 _NAMES = tuple(field.name for field in fields(Ticket))
 _PRESSING = frozenset(category.value for category in Category if category.is_active)
@@ -36,6 +37,11 @@ class SlaOut(Shape):
     resolution_due_at: datetime | None
     breached: bool
     breached_at: datetime | None
+    lateness: str | None = Field(
+        default=None,
+        description="How late that was noticed, and why where it is known; null: in time. Answers"
+        " to an action on a ticket do not say it.",
+    )
 
 
 class EscalationOut(Shape):
@@ -152,6 +158,7 @@ def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> 
             "resolution_due_at": row["resolution_due_at"],
             "breached": is_breached(due, broken, now=now or row["updated_at"]),
             "breached_at": broken,
+            "lateness": _lateness(row, now) if now is not None else None,
         },
         "triage": row["triage"],
         "topic": row["topic"],
@@ -169,6 +176,17 @@ def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> 
         if row["category"] in _PRESSING
         else 0,
     }
+
+
+def _lateness(row: Mapping[str, Any], now: datetime) -> str | None:
+    """In words, how late it was noticed that a promise is broken, as each clock says it."""
+    due, noticed = row["next_due_at"], row.get("noticed")
+    if noticed is not None:
+        late, because = noticed
+        return timing.told_late(timedelta(seconds=late), because)
+    if row["breached_at"] is None and due is not None and due < now:
+        return timing.not_told_yet(now - due)
+    return None
 
 
 def is_breached(due_at: datetime | None, breached_at: datetime | None, *, now: datetime) -> bool:

@@ -13,7 +13,7 @@ from api.shapes import Instant, Request, Shape, examples
 from api.tickets.acting import Act, Changer, Escalator, Number, Reason, Watcher
 from api.tickets.shapes import ClockOut, TicketOut
 from domain.permissions import Permission
-from domain.sla import Due, Metric, Outcome, Verdict
+from domain.sla import Due, Metric, Outcome, Verdict, acknowledged_until
 from domain.tickets import Acknowledged, DueSet
 from domain.tickets.history import Kind, MetricEvent
 from services import measures, timing
@@ -299,10 +299,21 @@ async def set_due(
     return await act.act(work, caller, number, payload, Permission.TICKETS_CHANGE, response)
 
 
+class AcknowledgedOut(TicketOut):
+    """The ticket, and until when its higher tiers wait."""
+
+    acknowledged_until: datetime | None = Field(
+        description="May be later than asked for: an acknowledgement that reaches further stands."
+    )
+
+
 @router.post("/{number}/acknowledge", summary="Say that somebody has seen it")
 async def acknowledge(
     number: Number, body: AcknowledgeIn, caller: Escalator, work: Tx, act: Act, response: Response
-) -> TicketOut:
-    """For so many minutes, steps of higher tiers than those that have come wait."""
+) -> AcknowledgedOut:
+    """For so many minutes, steps of higher tiers than those that have come wait. Fewer minutes than
+    somebody has acknowledged before take nothing back: the later of both ends counts."""
     payload = Acknowledged(clock() + timedelta(minutes=body.minutes))
-    return await act.act(work, caller, number, payload, Permission.TICKETS_ESCALATE, response)
+    outcome = await act.happens(work, caller, number, payload, Permission.TICKETS_ESCALATE)
+    ticket = await act.answer(work, outcome, response)
+    return AcknowledgedOut(**dict(ticket), acknowledged_until=acknowledged_until(outcome.clocks))

@@ -18,6 +18,7 @@ The rules that are decisions rather than arithmetic:
   machine wrote means nothing.
 """
 
+from domain.sla.acknowledging import acknowledge, acknowledged_until
 from domain.sla.clocks import (
     Account,
     Acknowledgement,
@@ -36,7 +37,7 @@ from domain.sla.clocks import (
     summary,
 )
 from domain.sla.conditions import AllOf, AnyOf, Condition, Not, Op, Subject, Test, Verdict, explain
-from domain.sla.fold import Past, acknowledge, inherit, observe, revive, set_due, wants_past
+from domain.sla.fold import Past, inherit, observe, revive, set_due, wants_past
 from domain.sla.metrics import RULES, Metric, Outcome, Repeat, Rule, Signal
 from domain.sla.moments import fire, next_moment, upcoming
 from domain.sla.policies import (
@@ -110,6 +111,7 @@ __all__ = [
     "WriteNote",
     "account",
     "acknowledge",
+    "acknowledged_until",
     "counts_as",
     "explain",
     "fire",

@@ -62,7 +62,7 @@ class DueOverride(_Frozen):
 class Acknowledgement(_Frozen):
     """Somebody has seen it: steps of higher tiers wait until `until`."""
 
-    at: AwareDatetime
+    at: AwareDatetime  # since when they wait without a break
     until: AwareDatetime
     by: UUID | None = None
 

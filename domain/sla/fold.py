@@ -13,7 +13,6 @@ from domain.sla.clocks import (
     MERGE_INHERITED,
     REOPENED,
     UNMERGED,
-    Acknowledgement,
     Clock,
     DueOverride,
     Fact,
@@ -146,17 +145,6 @@ def set_due(
         and clock.is_running
         and (due_at is not None or clock.due_override is not None)
         else clock
-        for clock in clocks
-    )
-
-
-def acknowledge(
-    clocks: Sequence[Clock], *, at: datetime, until: datetime, by: UUID | None = None
-) -> tuple[Clock, ...]:
-    """The running clocks, acknowledged: steps of higher tiers wait until `until`."""
-    seen = Acknowledgement(at=at, until=until, by=by)
-    return tuple(
-        clock.model_copy(update={"acknowledged": seen}) if clock.is_running else clock
         for clock in clocks
     )
 

@@ -223,7 +223,7 @@ def _meant_at(clock: Clock, step: Step, calendar: Calendar) -> datetime | None:
 
 def _held_up(clock: Clock, step: Step, at: datetime, zone: str) -> datetime | None:
     """`at`, or when pauses, quiet hours and an acknowledgement let the step come."""
-    for _ in range(8):
+    while True:  # each round is later; where the last pause ends, so does this
         free: datetime | None = at
         seen = clock.acknowledged
         if (
@@ -239,7 +239,6 @@ def _held_up(clock: Clock, step: Step, at: datetime, zone: str) -> datetime | No
         if free is None or free == at:
             return free
         at = free
-    return at
 
 
 def _tier_done(clock: Clock, by: datetime) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Annotated, Literal, Self
@@ -16,7 +16,15 @@ from pydantic import (
     model_validator,
 )
 
-from domain.calendars import Calendar, NeverOpen, Window, business_days, closing, due_at
+from domain.calendars import (
+    Calendar,
+    NeverOpen,
+    Window,
+    business_days,
+    closing,
+    due_at,
+    is_open,
+)
 from domain.sla.conditions import Bounded, Subject, Verdict, explain, holds
 from domain.sla.metrics import RULES, Metric, Repeat
 from domain.states import Category, Priority
@@ -92,6 +100,11 @@ class QuietHours(_Frozen):
         self.calendar("UTC")
         return self
 
+    @property
+    def are_all_day(self) -> bool:
+        """They never end: a step would wait for ever."""
+        return closing(_NOON, self.calendar("UTC")) is None and is_open(_NOON, self.calendar("UTC"))
+
     def calendar(self, zone: str) -> Calendar:
         """Open while it is quiet."""
         return _quiet(zone, (self.start, self.end))
@@ -99,6 +112,9 @@ class QuietHours(_Frozen):
     def after(self, at: datetime, zone: str) -> datetime:
         """`at`, or the end of the quiet hours that it falls into."""
         return closing(at, self.calendar(zone)) or at
+
+
+_NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 @lru_cache(maxsize=512)

@@ -81,9 +81,20 @@ def restore(draft: Draft, before: Mapping[str, object]) -> None:
         if name not in RESTORED:
             continue
         draft.set(name, _revive(name, value))
+    _let_go(draft)
     status = draft.desk.statuses.get(str(before.get("status", draft.get("status"))))
     if status is not None:
         enter(draft, status, actor=SYSTEM, restoring=True)
+
+
+def _let_go(draft: Draft) -> None:
+    """Who had it then may have left since; nobody would look at it."""
+    agent = draft.desk.agents.get(draft.assignee_id) if draft.assignee_id else None
+    team = draft.desk.teams.get(draft.team_id) if draft.team_id else None
+    gone = agent is None or not agent.active or (team is not None and agent.id not in team.members)
+    if draft.assignee_id is not None and gone:
+        draft.set("assignee_id", None)
+        draft.undecided("assignee_id")
 
 
 def _revive(name: str, value: object) -> object:

@@ -1,6 +1,6 @@
 """Steps around deadlines, carried out; deadlines and escalations as people steer them."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -22,6 +22,7 @@ from domain.tickets.events import (
 from domain.tickets.handing import assign, hand_out
 from domain.tickets.shapes import FURTHEST, clean_tags
 from domain.tickets.state import Actor
+from domain.tickets.waking import call_for, wake
 
 LONGEST_ACKNOWLEDGEMENT = timedelta(days=7)
 
@@ -73,6 +74,7 @@ def escalated(draft: Draft, escalation: Escalated) -> None:
             "team_id": escalation.team_id,
             "assignee_id": escalation.assignee_id,
             "at": draft.now,
+            **({"asked_by": asked} if (asked := _asked_by(before)) else {}),
         },
     )
     told = [draft.assignee_id] if draft.assignee_id else []
@@ -92,22 +94,34 @@ def handed_back(draft: Draft, back: HandedBack) -> None:
         raise Conflict(f"Ticket {draft.was.number} is not escalated.")
     draft.set("escalation", None)
     refused: str | None = None
-    for assignee_id in (back.assignee_id, None):  # the agent may have left the team since
+    # The agent may have left the team since, or the team may be gone: what is left of both.
+    for team_id, assignee_id in (
+        (back.team_id, back.assignee_id), (back.team_id, None), (None, back.assignee_id),
+        (None, None),
+    ):  # fmt: skip
         try:
-            assign(draft, team_id=back.team_id, assignee_id=assignee_id, actor=draft.event.actor)
+            assign(draft, team_id=team_id, assignee_id=assignee_id, actor=draft.event.actor)
             break
         except Invalid as refusal:
             refused = refused or refusal.detail
     draft.decided("team_id", *(["assignee_id"] if draft.assignee_id else []))
     if draft.assignee_id is None:
         draft.undecided("assignee_id")  # nobody chose nobody: the team finds somebody as always
-    asked_by = raised.get("by")
-    draft.tell([UUID(str(asked_by))] if asked_by else [], "handed_back", {"reason": back.reason})
+        if draft.team_id is None and back.team_id is not None:
+            draft.undecided("team_id")  # nor no team: routing finds one
+    draft.tell(_asked_by(raised), "handed_back", {"reason": back.reason})
     draft.record(
         "handed_back",
         data={"reason": back.reason, "level": raised.get("level"), "refused": refused},
     )
     draft.observe()
+
+
+def _asked_by(raised: Mapping[str, object]) -> list[UUID]:
+    """Everybody who escalated since it was last handed back, each once."""
+    asked = raised.get("asked_by")
+    everybody = [*(asked if isinstance(asked, list | tuple) else ()), raised.get("by")]
+    return list(dict.fromkeys(UUID(str(one)) for one in everybody if one))
 
 
 def _step(draft: Draft, due: sla.Due) -> None:
@@ -145,7 +159,9 @@ def _act(
     match action:
         case sla.Notify(to=to):
             kind = "sla_warning" if due.step.is_warning else "sla_breached"
-            draft.tell(_people(draft, to), kind, told)
+            woken = wake(draft, to)
+            draft.tell(sorted(woken.people), kind, {**told, **woken.said})
+            data |= woken.said
         case sla.Reassign(team_id=team_id, assignee_id=assignee_id):
             try:
                 assign(
@@ -156,6 +172,12 @@ def _act(
                 )
             except Invalid as refusal:  # the team or agent of the policy has gone since
                 data["refused"] = refusal.detail
+                woken = call_for(draft)
+                data |= woken.said
+                kind = "sla_warning" if due.step.is_warning else "sla_breached"
+                draft.tell(
+                    sorted(woken.people), kind, {**told, **woken.said, "refused": refusal.detail}
+                )
         case sla.RaisePriority(to=to_priority):
             current = draft.get("priority") or Priority.NORMAL
             raised = to_priority or current.raised()
@@ -183,31 +205,6 @@ def _act(
             )
         case _:
             assert_never(action)
-
-
-def _people(draft: Draft, to: Iterable[object]) -> set[UUID]:
-    desk = draft.desk
-    people: set[UUID] = set()
-    team = desk.teams.get(draft.team_id) if draft.team_id else None
-    for one in to:
-        match one:
-            case UUID():
-                people.add(one)
-            case "assignee" if draft.assignee_id:
-                people.add(draft.assignee_id)
-            case "team" if team:
-                people.update(team.members)
-            case "team_leads" if team:
-                people.update(team.leads)
-            case "on_call" if team:  # nobody on call: then those who lead
-                people.update(desk.on_call(team, draft.now) or team.leads)
-            case "supervisors":
-                people.update(desk.supervisors)
-            case "admins":
-                people.update(a.id for a in desk.agents.values() if a.active and a.role == "admin")
-            case "watchers":
-                people.update(draft.watchers)
-    return people
 
 
 def _due_set(draft: Draft, wish: DueSet) -> None:
@@ -251,7 +248,9 @@ def _acknowledged(draft: Draft, until: datetime) -> None:
         raise Conflict(f"Ticket {draft.was.number} has nothing that could escalate.")
     by = draft.event.actor.id
     draft.clocks = sla.acknowledge(draft.clocks, at=draft.now, until=until, by=by)
-    draft.record("sla_acknowledged", data={"until": until, "by": by})
+    # What was asked for, and until when it is: an earlier word that reaches further stands.
+    holds = max(until, sla.acknowledged_until(draft.clocks) or until)
+    draft.record("sla_acknowledged", data={"until": holds, "asked": until, "by": by})
 
 
 def _retimed(draft: Draft) -> None:

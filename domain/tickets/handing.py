@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from domain.errors import Invalid, NotAMember
-from domain.routing import route, stand_in
+from domain.routing import route, stand_in, why_full
 from domain.states import ActorKind, Category
 from domain.tickets.draft import Draft
 from domain.tickets.events import Keep
@@ -97,12 +97,15 @@ def pass_on(draft: Draft) -> None:
     until = agent.absence.until
     reason = f"{agent.name} is absent" + (f" until {until:%Y-%m-%d %H:%M %Z}" if until else "")
     other = stand_in(draft.desk, agent, team, now=draft.now) if rule == "replacement" else None
+    full = why_full(draft.desk, draft.was, other.id, draft.roster) if other is not None else None
     if other is not None:
-        assign(draft, team_id=Keep(), assignee_id=other.id, actor=draft.event.actor)
         reason = f"{reason}; {other.name} stands in"
+    if other is not None and full is None:
+        assign(draft, team_id=Keep(), assignee_id=other.id, actor=draft.event.actor)
     else:
         draft.set("assignee_id", None)
         draft.undecided("assignee_id")
+        reason += f" and {full}" if full else ""
         reason = f"{reason}; back to {team.name if team else 'nobody in particular'}"
     draft.record(
         "assigned",

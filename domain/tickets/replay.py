@@ -112,8 +112,13 @@ def _steered(
                 reason=str(data.get("reason") or ""),
             )
         case "sla_acknowledged":
+            # An entry that does not say what was asked for is of a time when the last one counted.
             return sla.acknowledge(
-                clocks, at=at, until=_time(data["until"]), by=_id(data.get("by"))
+                clocks,
+                at=at,
+                until=_time(data.get("asked") or data["until"]),
+                by=_id(data.get("by")),
+                shortens="asked" not in data,
             )
     return clocks
 

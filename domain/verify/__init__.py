@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from domain.sla.clocks import Clock
 from domain.verify.cycles import Cycle
@@ -76,13 +77,76 @@ def _compared(row: Clock, cycle: Cycle) -> list[Pair]:
         ("stopped", row.stopped_at, cycle.stopped),
         ("outcome", row.outcome.value, cycle.outcome),
         ("breached", row.breached_at, cycle.breached),
+        ("acknowledged until", row.acknowledged and row.acknowledged.until, cycle.seen_until),
     ]
-    if row.breached_at is not None:
-        pairs.append(("cause of the breach", row.caused_by, cycle.caused_by))
-    if row.used is not None and cycle.stopped is not None and cycle.hours is not None:
+    pairs += [
+        ("cause of the breach", row.caused_by, cycle.caused_by),
+        ("why it was cancelled", row.cancelled_because, cycle.because),
+        ("target in business days", row.target_days, cycle.days),
+        ("planned at", row.planned_at, cycle.planned),
+        ("what made the plan", row.planned_because, cycle.planned_because),
+        ("how long it may pause", row.max_pause, cycle.longest),
+        ("responsible team", _id(row.team_id), _id(cycle.answers[0])),
+        ("responsible agent", _id(row.assignee_id), _id(cycle.answers[1])),
+        ("deadline set by a person", _override(row), cycle.by_hand and _texts(cycle.by_hand)),
+    ]
+    policy, version, calendar, of_calendar = cycle.ids or (None, None, None, None)
+    pairs += [
+        ("policy", row.policy_id, policy),
+        ("version of the policy", row.policy_version, version),
+        ("calendar", row.calendar_id, calendar),
+        ("version of the calendar", row.calendar_version, of_calendar),
+    ]
+    return [*pairs, *_sums(row, cycle), *_noticed(row, cycle), *_steps(row, cycle)]
+
+
+def _sums(row: Clock, cycle: Cycle) -> list[Pair]:
+    """What it used and paused, once it ended; rows that know neither are older than the sums."""
+    if cycle.outcome == "not_applicable":
+        nothing = timedelta()
+        return [("open time used", row.used, nothing), ("time paused", row.paused, nothing)]
+    if cycle.stopped is not None and row.used is None and row.paused is None:
+        return []
+    counted = None
+    if cycle.stopped is not None and cycle.hours is not None and cycle.is_summed:
         counted = cycle.hours.used(cycle.started, cycle.stopped, cycle.counting())
-        pairs.append(("open time used", row.used, counted))
-    return pairs
+    return [("open time used", row.used, counted), ("time paused", row.paused, cycle.paused_for())]
+
+
+def _noticed(row: Clock, cycle: Cycle) -> list[Pair]:
+    """When the breach was noticed, and so how late: as its entry was written."""
+    name, noticed = "when the breach was noticed", cycle.noticed
+    if cycle.breached is None:
+        return [(name, row.detected_at, None)] if cycle.stopped is not None else []
+    if noticed is None and cycle.goes_on is not None and cycle.goes_on.breached == cycle.breached:
+        noticed = cycle.goes_on.noticed  # the same promise, broken once and told once
+    return [] if noticed is None else [(name, row.detected_at, noticed)]
+
+
+def _steps(row: Clock, cycle: Cycle) -> list[Pair]:
+    """What was carried out: all that the timeline tells of, and what it may have from before."""
+    before = cycle.goes_on.steps if cycle.goes_on is not None else set[str]()
+    cycle.steps |= {
+        done.step for done in row.steps_log if cycle.goes_on is not None and done.skipped
+    } | (before & {*row.steps_done})
+    told = sorted(cycle.steps)
+    return [
+        ("steps", sorted(row.steps_done), told),
+        ("what is kept of the steps", sorted({done.step for done in row.steps_log}), told),
+    ]
+
+
+def _override(row: Clock) -> list[str] | None:
+    said = row.due_override
+    return None if said is None else _texts((said.due_at, said.by, said.reason, said.set_at))
+
+
+def _texts(values: Sequence[object]) -> list[str]:
+    return [_said(value) for value in values]
+
+
+def _id(value: object) -> UUID | None:
+    return None if value is None else UUID(str(value))
 
 
 def _said(value: object) -> str:

@@ -25,7 +25,7 @@ class Cycle:
     promised: Target | None = None
     target: timedelta | None = None
     ids: Ids | None = None
-    hours: Hours | None = None  # of the plan that made `due`
+    hours: Hours | None = None  # of `ids`
     pauses: list[Interval] = field(default_factory=list)
     due: datetime | None = None
     override: datetime | None = None
@@ -34,7 +34,15 @@ class Cycle:
     because: str | None = None
     breached: datetime | None = None
     caused_by: str | None = None
+    seen_until: datetime | None = None  # as somebody has acknowledged it
     team: object = None  # whose stay a group clock measures
+    answers: tuple[object, object] = (None, None)  # team and agent: now, or at the breach
+    by_hand: tuple[object, ...] | None = None  # the deadline that a person set, who, why, when
+    noticed: datetime | None = None  # when the breach was written down, where an entry says so
+    goes_on: "Cycle | None" = None  # the one before, where this is the same promise once more
+    steps: set[str] = field(default_factory=set)  # that the timeline tells of in this cycle
+    days: int | None = None  # as promised, where in business days
+    is_summed: bool = False  # there was a promise when it ended
     longest: timedelta | None = None  # how much pausing the policy allows in one cycle
     allowed: timedelta | None = None  # so much in all, with what was taken before it was limited
 
@@ -53,6 +61,23 @@ class Cycle:
             if true_time <= at:
                 self.breached = true_time
                 self.caused_by = self.planned_because if self.planned > self.due else None
+
+    def answered_by(self, team: object, agent: object) -> None:
+        """Who answers for it from now on; a breach keeps them, and a stay the team it is of."""
+        if self.breached is None:
+            is_stay = self.metric.value.startswith("group:") and self.answers[0] is not None
+            self.answers = (self.answers[0] if is_stay else team, agent)
+
+    def paused_for(self) -> timedelta | None:
+        """How long it stood still in all, on any clock; None before it ended."""
+        if self.stopped is None:
+            return None
+        at, total = self.started, timedelta()
+        for pause in sorted(self.counting(), key=lambda each: each.start):
+            begin, end = max(at, pause.start), min(pause.end or self.stopped, self.stopped)
+            if begin < end:
+                total, at = total + (end - begin), end
+        return total
 
     def counting(self) -> list[Interval]:
         """Of each pause what still fits into what is allowed; the rest was no pause."""
@@ -100,8 +125,17 @@ class Cycle:
                     at = max(at, pause.end)
             self.due = at
         elif promise is not None and self.target is not None:
-            self.hours = promise.hours
             self.due = promise.hours.due(self.started, self.target, self.counting())
+
+    def acknowledge(self, at: datetime, asked: object, until: object) -> None:
+        """Held up until then, or until what was said before where that is later and not over.
+
+        Entries that do not say what was asked for are of a time when the last one counted.
+        """
+        wanted = datetime.fromisoformat(str(asked or until))
+        if asked and self.seen_until is not None and at < self.seen_until:
+            wanted = max(wanted, self.seen_until)
+        self.seen_until = wanted
 
     def pause(self, at: datetime) -> None:
         if self.pauses and self.pauses[-1].end == at:

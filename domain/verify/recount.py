@@ -82,7 +82,22 @@ def _walk(
                 cycles.append(begun)
     if cycles:
         cycles[-1].notice(until)
+    _written_down(cycles, moments)
     return cycles
+
+
+def _written_down(cycles: Sequence[Cycle], moments: Sequence[Moment]) -> None:
+    """What the timeline says was noticed and done in each cycle."""
+    numbered = {cycle.number: cycle for cycle in cycles}
+    for moment in moments:
+        is_told = moment.type in ("sla_breached", "sla_step")
+        if not is_told or not cycles or moment.data.get("metric") != cycles[0].metric.value:
+            continue
+        cycle = numbered.get(int(str(moment.data.get("cycle"))))
+        if cycle is not None and moment.type == "sla_breached":
+            cycle.noticed = moment.recorded
+        elif cycle is not None:
+            cycle.steps.add(str(moment.data.get("step")))
 
 
 # --- what a moment means ------------------------------------------------------------------------
@@ -223,6 +238,7 @@ def _fresh(metric: Metric, number: int, start: datetime, reading: Reading, momen
         planned_because="late_start" if start < moment.at else None,
         team=moment.values.get("team_id"),
     )
+    _respond(cycle, moment)
     _under(cycle, moment)
     if reading.pauses:
         cycle.pause(moment.at)
@@ -258,9 +274,14 @@ def _late(metric: Metric, moment: Moment, past: Sequence[Moment]) -> Cycle | Non
     cycle = cycles[-1]
     cycle.number, cycle.planned, cycle.planned_because = 1, moment.at, "late_start"
     cycle.breached = cycle.caused_by = None
+    _respond(cycle, moment)
     cycle.plan(moment.promise)
     cycle.notice(moment.at)
     return cycle
+
+
+def _respond(cycle: Cycle, moment: Moment) -> None:
+    cycle.answered_by(moment.values.get("team_id"), moment.values.get("assignee_id"))
 
 
 def _reopened(last: Cycle, reading: Reading, moment: Moment) -> Cycle | None:
@@ -282,7 +303,9 @@ def _reopened(last: Cycle, reading: Reading, moment: Moment) -> Cycle | None:
         planned_because="reopened",
         pauses=list(last.counting()),
         team=moment.values.get("team_id"),
+        goes_on=last,
     )
+    _respond(cycle, moment)
     if chosen == "continue":
         cycle.pause(last.stopped)
         start = cycle.pauses.pop().start
@@ -294,6 +317,7 @@ def _reopened(last: Cycle, reading: Reading, moment: Moment) -> Cycle | None:
     cycle.notice(moment.at)
     if cycle.breached is not None and last.breached is not None:
         cycle.breached, cycle.caused_by = last.breached, last.caused_by  # broken once
+        cycle.answers = last.answers
     return cycle
 
 
@@ -302,6 +326,7 @@ def _go_on(cycle: Cycle, moment: Moment) -> None:
     if _end(cycle, reading, moment) or reading is None:
         return
     cycle.notice(moment.at)
+    _respond(cycle, moment)
     changed = _under(cycle, moment)
     if reading.pauses != cycle.is_paused:
         changed = True
@@ -338,13 +363,14 @@ def _end(cycle: Cycle, reading: Reading | None, moment: Moment) -> bool:
     was_paused = cycle.is_paused
     cycle.resume(moment.at)
     cycle.stopped = moment.at
+    cycle.is_summed = moment.promise is not None and cycle.ids is not None
     if was_paused and moment.promise is not None and cycle.ids == _ids(moment.promise.policy):
         cycle.plan(moment.promise)
     return True
 
 
 def _steer(cycle: Cycle | None, moment: Moment) -> None:
-    """What is done to a clock directly: unmerged, made older, given a due date."""
+    """What is done to a clock directly: unmerged, made older, given a due date, seen."""
     if cycle is None:
         return
     if moment.type == "unmerged" and cycle.because == "merged":
@@ -361,11 +387,15 @@ def _steer(cycle: Cycle | None, moment: Moment) -> None:
             cycle.planned, cycle.planned_because = moment.at, "merge_inherited"
             cycle.plan(moment.promise)
             cycle.notice(moment.at)
+    elif moment.type == "sla_acknowledged" and cycle.runs:
+        cycle.acknowledge(moment.at, moment.data.get("asked"), moment.data["until"])
     elif moment.type in ("sla_due_set", "sla_due_reset"):
         wanted = moment.data.get("due_at")
         is_mine = cycle.runs and Metric(str(moment.data["metric"])) is cycle.metric
         if is_mine and (wanted or cycle.override is not None):
             cycle.override = time_of(wanted) if wanted else None
+            said = moment.data.get("by"), moment.data.get("reason") or "not said"
+            cycle.by_hand = (cycle.override, *said, moment.at) if wanted else None
             cycle.planned = moment.at
             cycle.planned_because = "due_override" if wanted else "due_reset"
             cycle.plan(moment.promise)
@@ -378,7 +408,7 @@ def _under(cycle: Cycle, moment: Moment) -> bool:
     if promise is None:
         if cycle.promised is None and cycle.target is None:
             return False
-        cycle.promised = cycle.target = None
+        cycle.promised = cycle.target = cycle.days = None
         cycle.planned, cycle.planned_because = moment.at, "policy_change"
         return True
     promised, ids = _promised(cycle.metric, promise.policy, moment), _ids(promise.policy)
@@ -390,6 +420,7 @@ def _under(cycle: Cycle, moment: Moment) -> bool:
     cycle.limit(promise.policy.max_pause.get(cycle.metric), moment.at)
     cycle.promised, cycle.ids, cycle.planned = promised, ids, moment.at
     cycle.hours = promise.hours
+    cycle.days = promised.business_days if isinstance(promised, BusinessDays) else None
     if isinstance(promised, BusinessDays):
         cycle.target = promise.hours.business_days(cycle.started, promised.business_days)
     else:

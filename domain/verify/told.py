@@ -50,6 +50,7 @@ class Moment:
     type: str
     data: Mapping[str, object]
     at: datetime
+    recorded: datetime
     heard: bool
     values: Mapping[str, object]
     values_before: Mapping[str, object] | None  # as the clocks last saw the ticket
@@ -164,6 +165,7 @@ def read(lines: Iterable[Line], promise_of: PromiseOf) -> Told:
                 type=line.type,
                 data=data,
                 at=at,
+                recorded=line.recorded_at,
                 heard=heard,
                 values=values,
                 values_before=before,

@@ -1,7 +1,7 @@
 """One change to many tickets: the list is fixed at once, each ticket answers for itself."""
 
 from services.bulk.change import BulkChange
-from services.bulk.jobs import MOST, BulkNotFound, cancel, items, job, queue, retime, undo
+from services.bulk.jobs import MOST, BulkNotFound, cancel, items, job, queue, retime, undo, withdraw
 from services.bulk.running import CHUNK, BulkRunner, Progress
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "queue",
     "retime",
     "undo",
+    "withdraw",
 ]

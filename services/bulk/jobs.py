@@ -87,23 +87,50 @@ async def retime(
     may hold for others than before. A ticket that is promised the same is `unchanged`. Closed and
     resolved ones are left alone; who reopens one times it anew.
     """
-    for permission in BulkChange(values={"retimed": ()}).permissions:
-        caller.require(permission)
     concerned: tuple[str, tuple[object, ...]] = (
-        "select t.number as n from tickets t where t.tenant_id = %s"
-        " and t.category in ('new', 'open', 'pending', 'on_hold') and not exists (select from"
+        f"{_ACTIVE} and not exists (select from"
         " policies p where p.tenant_id = t.tenant_id and p.id = any(%s) and p.active"
         " and p.id = t.policy_id and p.version = t.policy_version)",
         (work.tenant_id, list(policy_ids)),
     )
-    return await _put(
-        work,
-        caller=caller,
-        change=BulkChange(values={"retimed": [str(one) for one in policy_ids]}),
-        items=concerned,
-        origin=origin,
-        now=now,
-    )
+    return await _retimed(work, policy_ids, concerned, caller=caller, origin=origin, now=now)
+
+
+async def withdraw(
+    work: Work, policy_id: uuid.UUID, *, caller: Principal, origin: Origin, now: datetime
+) -> Row | None:
+    """A job that times anew whatever is still timed by a policy; None where nothing is.
+
+    For one that was taken out of force: what nobody promises any more is due for nobody, and what
+    another policy promises instead is.
+    """
+    query = f"{_ACTIVE} and t.policy_id = %s"
+    concerned: tuple[str, tuple[object, ...]] = (query, (work.tenant_id, policy_id))
+    [found] = await work.batch((f"{query} limit 1", concerned[1]))
+    if not found:
+        return None
+    return await _retimed(work, [policy_id], concerned, caller=caller, origin=origin, now=now)
+
+
+_ACTIVE = (
+    "select t.number as n from tickets t where t.tenant_id = %s"
+    " and t.category in ('new', 'open', 'pending', 'on_hold')"
+)
+
+
+async def _retimed(
+    work: Work,
+    policy_ids: Sequence[uuid.UUID],
+    concerned: tuple[str, tuple[object, ...]],
+    *,
+    caller: Principal,
+    origin: Origin,
+    now: datetime,
+) -> Row:
+    change = BulkChange(values={"retimed": [str(one) for one in policy_ids]})
+    for permission in change.permissions:
+        caller.require(permission)
+    return await _put(work, caller=caller, change=change, items=concerned, origin=origin, now=now)
 
 
 async def _put(

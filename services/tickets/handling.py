@@ -62,11 +62,13 @@ class Tickets:
         known = self._desks.known(tenant)
         payloads = [(s.number, s.event.payload) for s in steps]
         work.look_up()
-        rows, clock_rows, [around], *standing = await work.batch(
+        # Which version of the desk is in force is read last: who left while the agents of a team
+        # were waited for is not in it any more.
+        rows, clock_rows, *standing, [around] = await work.batch(
             ledger.lock_tickets(tenant, numbers),
             ledger.clocks_of(tenant, numbers),
-            ledger.surroundings(tenant, numbers, (s.event.key for s in steps)),
             *routing.at_events(known, payloads),
+            ledger.surroundings(tenant, numbers, (s.event.key for s in steps)),
         )
         moment = now or self._now()
         tickets = {row["number"]: ledger.to_ticket(row) for row in rows}
@@ -86,6 +88,8 @@ class Tickets:
         asking = routing.at_events(desk, payloads)
         if asking and (known is None or known.config_version != desk.config_version):
             standing = await work.batch(*asking)
+        elif standing_in := routing.at_absences(desk, payloads, tickets, now=moment):
+            standing = await work.batch(*standing_in)
         roster = routing.to_roster(standing[0]) if standing else None
         clocks: dict[uuid.UUID, tuple[Clock, ...]] = {t.id: () for t in tickets.values()}
         for row in clock_rows:
@@ -181,7 +185,7 @@ class Tickets:
         at_hand = self._desks.known(tenant)
         work.look_up()
         wish = {"team_id": new.team_id, "assignee_id": new.assignee_id}
-        [row], *standing = await work.batch(known, *routing.at_creation(at_hand, **wish))
+        *standing, [row] = await work.batch(*routing.at_creation(at_hand, **wish), known)
         if row["applied"] is not None:
             return Outcome(await self._by_id(work, row["applied"]), applied=False)
         moment = now or self._now()

@@ -20,6 +20,13 @@ from services.views.orders import ACTIVE, TENTHS
 Parameters = dict[str, object]
 
 BREACHED = "(t.breached_at is not null or coalesce(t.next_due_at < %(now)s, false))"
+# As services/promises.py has it of cycles; and what nobody has noticed for so long.
+NOTICED_LATE = (
+    "(t.category <> 'merged' and case when t.breached_at is not null then exists (select"
+    " from clocks c where c.tenant_id = t.tenant_id and c.ticket_id = t.id"
+    " and c.breached_at = t.breached_at and c.detected_at - c.breached_at >= interval '1 minute')"
+    " else coalesce(t.next_due_at <= %(now)s - interval '1 minute', false) end)"
+)
 # A tag or field value on at most this many tickets is looked up first; one on more is met soon
 # enough while walking the list in its order.
 _RARE = 2000
@@ -70,6 +77,7 @@ class TicketFilter:
     due_from: datetime | None = None
     due_to: datetime | None = None
     breached: bool | None = None
+    noticed_late: bool | None = None
     snoozed: bool | None = None
     escalated: bool | None = None
     score_from: int | None = None
@@ -183,6 +191,7 @@ def conditions_of(
     between("due", "t.next_due_at", wanted.due_from, wanted.due_to)
     # What was merged away promises nothing: it is late for nobody, whatever it was before.
     claim(f"(t.category <> 'merged' and {BREACHED})", wanted.breached)
+    claim(NOTICED_LATE, wanted.noticed_late)
     claim("(t.snoozed is not null)", wanted.snoozed)
     claim("(t.escalation is not null)", wanted.escalated)
     claim("(t.spam is not distinct from 'spam')", wanted.spam)

@@ -124,8 +124,24 @@ def _by_score(
     return [first] if is_active_only else [first, finished(parameters)]
 
 
+# How many seconds late the breach that `breached_at` is of was noticed, and why if that is known.
+# Looked up only where something was broken, and the entry only where that was told late.
+_NOTICED = (
+    "case when t.breached_at is not null then (select jsonb_build_array("
+    "extract(epoch from c.detected_at - c.breached_at)::float8,"
+    " case when c.detected_at - c.breached_at >= interval '5 seconds' then"
+    " (select e.data ->> 'late_because' from events e where e.tenant_id = c.tenant_id"
+    " and e.ticket_id = c.ticket_id and e.type = 'sla_breached'"
+    " and e.data ->> 'metric' = c.metric and (e.data ->> 'cycle')::int <= c.cycle"
+    " order by e.seq desc limit 1) end)"
+    " from clocks c where c.tenant_id = t.tenant_id and c.ticket_id = t.id"
+    " and c.breached_at = t.breached_at and c.detected_at is not null"
+    " order by c.detected_at desc, c.metric, c.cycle limit 1) end as noticed"
+)
+
+
 def with_requester(inner: str, *, order: str | None = None, columns: str = "t.*") -> str:
-    """The rows of `inner` with their customer's name and oldest address.
+    """The rows of `inner` with their customer's name and oldest address, and how late it was told.
 
     Looked up row by row: joined, the planner may read all customers of the tenant for one page.
     """
@@ -135,7 +151,7 @@ def with_requester(inner: str, *, order: str | None = None, columns: str = "t.*"
         " and c.id = t.requester_id) as requester_name,"
         " (select i.value from customer_identities i where i.tenant_id = t.tenant_id"
         " and i.customer_id = t.requester_id and i.kind = 'email'"
-        " order by i.created_at, i.id limit 1) as requester_email"
+        f" order by i.created_at, i.id limit 1) as requester_email, {_NOTICED}"
         f" from ({inner}) t{last}"
     )
 

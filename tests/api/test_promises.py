@@ -93,6 +93,26 @@ async def test_however_it_is_broken_down_it_adds_up(
         assert sum(group["overdue"] for group in body["groups"]) == body["total"]["overdue"]
 
 
+@pytest.mark.parametrize(
+    "by", ["metric", "period", "policy", "calendar", "team", "agent", "priority", "channel",
+           "customer", "organization", "cause"],
+)  # fmt: skip
+async def test_each_line_of_a_report_leads_to_the_cycles_that_it_counted(
+    client: httpx.AsyncClient, house: House, numbers: Sequence[int], by: str
+) -> None:
+    asked = {"by": by, "every": "week", "zone": "Europe/Berlin"}
+    for group in (await get(client, "", house, **asked)).json()["groups"]:
+        asked["group"] = group["key"] or "none"
+        ended = (await get(client, "/cycles", house, limit=200, **asked)).json()["items"]
+        outcomes = [item["outcome"] for item in ended]
+        for name in ("met", "missed", "cancelled", "not_applicable"):
+            assert outcomes.count(name) == group[name]
+        late = (await get(client, "/cycles", house, which="overdue", **asked)).json()["items"]
+        assert len(late) == group["overdue"]
+    nobody = await get(client, "/cycles", house, by=by, group="somebody else")
+    assert nobody.json()["items"] == []
+
+
 async def test_what_ended_outside_of_the_time_asked_for_is_not_counted(
     client: httpx.AsyncClient, house: House, numbers: Sequence[int]
 ) -> None:
@@ -148,6 +168,21 @@ async def test_who_paused_what_and_how_briefly_is_told(
     assert (agent["pauses"], agent["brief"], agent["tickets"]) == (2, 2, 1)
     [ticket] = body["tickets"]
     assert (ticket["number"], ticket["pauses"], ticket["minutes"]) == (numbers[3], 2, 20)
+
+
+async def test_a_pause_that_lasts_counts_until_now(
+    client: httpx.AsyncClient, database: Database, resources: Resources, house: House,
+    numbers: Sequence[int],
+) -> None:  # fmt: skip
+    agent, began = house.users[Role.AGENT], MONDAY + timedelta(minutes=240)
+    await happens(
+        database, resources.tickets, house.tenant_id, numbers[3], Changed(status="pending"),
+        by=agent, now=began,
+    )  # fmt: skip
+    [one] = (await get(client, "/pauses", house)).json()["people"]
+    assert (one["pauses"], one["brief"]) == (3, 2)
+    lasting = (datetime.now(UTC) - began) / timedelta(minutes=1)
+    assert one["minutes"] == pytest.approx(20 + lasting, abs=10)
 
 
 async def test_a_spreadsheet_gets_lines_and_no_formulas(

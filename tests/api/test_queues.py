@@ -99,7 +99,7 @@ async def test_what_is_said_of_somebody_is_shown_and_written_down(
         ("availability", {"state": "asleep"}, "/state"),
         ("availability", {"state": "absent", "replacement_id": str(uuid.UUID(int=7))},
          "/replacement_id"),
-        ("skills", {"skills": {"French!": 1}}, "/skills/French!/[key]"),
+        ("skills", {"skills": {"French!": 1}}, "/skills/French!"),
         ("skills", {"skills": {"fr": 11}}, "/skills/fr"),
         ("capacity", {"capacity": -1}, "/capacity"),
         ("capacity", {"capacity": 1, "calendar_id": str(uuid.UUID(int=7))}, "/calendar_id"),
@@ -155,6 +155,30 @@ async def test_a_queue_is_shown_to_those_who_may_see_its_tickets(
     assert [(i["number"], i["queued"]) for i in shown["items"]] == [(mine.number, False)]
     ticket = f"/api/v1/tickets/{mine.number}/routing"
     assert (await client.get(ticket, headers=house.agent)).status_code == 404
+
+
+async def test_a_queue_is_read_page_by_page(
+    client: httpx.AsyncClient, resources: Resources, database: Database, house: House
+) -> None:
+    made = [
+        (await make_ticket(database, resources.tickets, house, team_id=house.team_id)).number
+        for _ in range(5)
+    ]
+    path = f"/api/v1/teams/{house.team_id}/queue"
+    seen: list[tuple[int, int]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = await client.get(path, params={"limit": "2", **cursor}, headers=house.admin)
+        page = answer.json()
+        assert (answer.status_code, page["total"]) == (200, 5)
+        seen += [(one["position"], one["number"]) for one in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert seen == list(enumerate(made, start=1))
+    for wrong in ("x", "W10", cursor["cursor"][:-4]):
+        answer = await client.get(path, params={"cursor": wrong}, headers=house.admin)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")
 
 
 async def test_a_teams_rules_are_kept_shown_and_checked(

@@ -115,4 +115,10 @@ async def test_a_desk_wakes_by_hand_then_by_rota_and_passes_over_who_is_away(
     await desk.ask("PUT", f"/users/{agent}/availability", {"state": "absent"})
     assert await woken() == ()  # and so those who lead are told
     await desk.ask("PUT", f"{where}/on-call", {"user_ids": [str(agent)]})
-    assert await woken() == (agent,)  # named by hand, whatever the rota says
+    assert await woken() == ()  # named by hand, and away all the same
+    said = await desk.ask("GET", f"{where}/on-call")
+    assert said["because"] != "named by hand"
+    await desk.ask("DELETE", f"{where}/rota", want=204)
+    await desk.ask("PUT", f"/users/{agent}/availability", {"state": "online"})
+    assert await woken() == (agent,)  # whatever a rota says
+    assert (await desk.ask("GET", f"{where}/on-call"))["because"] == "named by hand"

@@ -12,12 +12,13 @@ from api.app import create_app
 from api.resources import Resources
 from api.tickets.shapes import TicketOut, is_breached
 from domain.permissions import Role
-from domain.tickets import AgentReplied, Changed, NoteAdded, Watched
+from domain.tickets import SYSTEM, AgentReplied, Changed, Event, NoteAdded, TimeAdvanced, Watched
 from models.session import Database
-from services.tickets import Tickets
+from services.tickets import Step, Tickets
 from settings import Settings
 from tests.api.conftest import House, MakeHouse, make_ticket
-from tests.making import happens, words
+from tests.making import happens, make_policy, words
+from tests.making import make_ticket as make_older_ticket
 
 TICKETS = "/api/v1/tickets"
 
@@ -48,7 +49,60 @@ async def test_a_list_shows_names_and_due_times(
         "resolution_due_at": None,
         "breached": False,
         "breached_at": None,
+        "lateness": None,
     }
+
+
+async def test_a_list_says_how_late_a_breach_was_noticed_and_why_as_the_ticket_does(
+    client: httpx.AsyncClient, database: Database, tickets: Tickets, house: House
+) -> None:
+    now = datetime.now(UTC)
+    async with database.transaction(house.tenant_id) as work:
+        await make_policy(work, first_reply=timedelta(hours=1), resolution=None)
+    told, silent, in_time, fresh = [
+        await make_older_ticket(
+            database, tickets, house.tenant_id, now=now - timedelta(minutes=minutes)
+        )
+        for minutes in (180, 64, 120, 10)
+    ]
+    for ticket, at, cause in (
+        (told, now - timedelta(minutes=62), {"late": "no worker was running"}),
+        (in_time, now - timedelta(minutes=60), {}),
+    ):
+        async with database.transaction(house.tenant_id) as work:
+            event = Event(key=f"time/{ticket.id}", actor=SYSTEM, payload=TimeAdvanced(),
+                          cause=cause)  # fmt: skip
+            await tickets.handle(work, Step(ticket.number, event), now=at)
+
+    async def listed(**query: object) -> dict[int, str | None]:
+        answer = await client.get(TICKETS, headers=house.admin, params=query)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text
+        return {item["number"]: item["sla"]["lateness"] for item in answer.json()["items"]}
+
+    everything = {
+        told.number: "timer 58 min late: no worker was running",
+        silent.number: "due 4 min ago, and no timer has come yet",
+        in_time.number: None,
+        fresh.number: None,
+    }
+    assert await listed() == everything
+    assert await listed(sort="due", breached="true") == {
+        n: everything[n] for n in everything if n != fresh.number
+    }
+    late = {n: everything[n] for n in (told.number, silent.number)}
+    assert await listed(noticed_late="true") == late
+    assert await listed(noticed_late="false", sort="-score") == {
+        in_time.number: None, fresh.number: None
+    }  # fmt: skip
+    counts = await client.get(
+        f"{TICKETS}/counts", headers=house.admin, params={"noticed_late": "true"}
+    )
+    assert counts.json()["breached"] == 2
+    for number, lateness in everything.items():
+        one = (await client.get(f"{TICKETS}/{number}", headers=house.admin)).json()
+        assert one["sla"]["lateness"] == lateness
+        timing = (await client.get(f"{TICKETS}/{number}/sla", headers=house.admin)).json()
+        assert [clock["lateness"] for clock in timing["clocks"]] == [lateness]
 
 
 async def test_me_mine_and_none_mean_the_caller(

@@ -230,6 +230,29 @@ async def test_acknowledged_it_waits_for_so_many_minutes(
     await desk.ask("POST", f"{where}/acknowledge", {"minutes": 0}, want=422)
 
 
+async def test_fewer_minutes_of_a_colleague_take_no_acknowledgement_back(
+    desk: Desk, database: Database, resources: Resources
+) -> None:
+    await desk.policy(steps=[
+        {"id": "boss", "metric": "first_reply", "offset": "-PT55M", "tier": 2,
+         "action": {"kind": "notify", "to": ["supervisors"]}}
+    ])  # fmt: skip
+    ticket = await make_ticket(database, resources.tickets, desk.house)
+    where = f"/tickets/{ticket.number}"
+    hour = await desk.ask("POST", f"{where}/acknowledge", {"minutes": 60}, role=Role.AGENT)
+    less = await desk.ask("POST", f"{where}/acknowledge", {"minutes": 5}, role=Role.SUPERVISOR)
+    assert less["acknowledged_until"] == hour["acknowledged_until"]
+    assert less["number"] == ticket.number
+    said = await desk.ask("GET", f"{where}/sla")
+    assert {one["acknowledged_until"] for one in said["clocks"]} == {hour["acknowledged_until"]}
+    told = await desk.ask("GET", f"{where}/events")
+    [first, second] = [one for one in told["items"] if one["type"] == "sla_acknowledged"]
+    assert first["data"]["until"] == second["data"]["until"]
+    assert second["data"]["asked"] < second["data"]["until"]
+    more = await desk.ask("POST", f"{where}/acknowledge", {"minutes": 90}, role=Role.AGENT)
+    assert more["acknowledged_until"] > hour["acknowledged_until"]
+
+
 @pytest.mark.parametrize(
     "terms",
     [
@@ -244,6 +267,9 @@ async def test_acknowledged_it_waits_for_so_many_minutes(
         {"steps": [{"id": "a", "metric": "resolution", "percent": 50,
                     "action": {"kind": "start_workflow", "name": "refund"}}]},
         {"targets": {"resolution": {"normal": {"business_days": 0}}}},
+        {"steps": [{"id": "a", "metric": "resolution", "percent": 50,
+                    "quiet": {"start": "00:00", "end": "24:00"},
+                    "action": {"kind": "add_tag", "tag": "x"}}]},
     ],
 )  # fmt: skip
 async def test_what_a_policy_cannot_mean_is_refused(desk: Desk, terms: Said) -> None:
@@ -443,3 +469,71 @@ async def test_a_change_of_hours_reaches_open_tickets_by_a_job_that_can_be_follo
     await desk.ask("POST", f"/policies/{policy['id']}/reassess", want=403, role=Role.AGENT)
     again = await desk.ask("POST", f"/policies/{policy['id']}/reassess", want=202)
     assert again["total"] == 0
+
+
+async def test_switched_off_a_policy_lets_its_open_tickets_go_at_once_and_says_how_many(
+    desk: Desk, database: Database, resources: Resources
+) -> None:
+    house = desk.house
+    bronze = await desk.policy(name="Bronze", targets={"first_reply": {"normal": "PT2H"}})
+    gold = await desk.policy(name="Gold", conditions=GOLD)
+    await desk.ask("PUT", "/policies/order", {"ids": [gold["id"], bronze["id"]]})
+    old = datetime.now(UTC) - timedelta(minutes=90)
+    kept = [
+        await making.make_ticket(database, resources.tickets, house.tenant_id, now=old)
+        for _ in range(3)
+    ]
+    for ticket in kept[:2]:
+        await desk.ask("PATCH", f"/tickets/{ticket.number}", {"tags": ["gold"]})
+    said = await desk.ask("GET", f"/tickets/{kept[0].number}/sla")
+    assert {one["breached"] for one in said["clocks"] if one["metric"] == "first_reply"} == {True}
+    off = await desk.ask("PATCH", f"/policies/{gold['id']}", {"active": False})
+    assert off["active"] is False
+    job = off["retiming"]
+    assert (job["total"], job["action"]) == (2, {"retimed": [gold["id"]]})
+    runner = BulkRunner(database, resources.tickets)
+    while (
+        await runner.chunk(house.tenant_id, uuid.UUID(job["id"]), now=datetime.now(UTC))
+    ).state == "running":
+        pass
+    ended = await desk.ask("GET", f"/bulk/{job['id']}")
+    assert (ended["state"], ended["counts"]) == ("finished", {"done": 2})
+    for ticket in kept:
+        said = await desk.ask("GET", f"/tickets/{ticket.number}/sla")
+        assert said["timed_by"]["name"] == "Bronze"
+        promised = {one["metric"]: one["breached"] for one in said["clocks"] if one["due_at"]}
+        assert promised == {"first_reply": ticket in kept[:2]}  # what was late before stays late
+    # Nobody is timed by it now: nothing is to be done. Nor on the way back in force.
+    again = await desk.ask("PATCH", f"/policies/{gold['id']}", {"active": True})
+    assert again["retiming"] is None
+    assert (await desk.ask("PATCH", f"/policies/{gold['id']}", {"active": False}))[
+        "retiming"
+    ] is None
+    last = await desk.ask("PATCH", f"/policies/{bronze['id']}", {"active": False})
+    assert last["retiming"]["total"] == 3
+    while (
+        await runner.chunk(
+            house.tenant_id, uuid.UUID(last["retiming"]["id"]), now=datetime.now(UTC)
+        )
+    ).state == "running":
+        pass
+    for ticket in kept:
+        shown = await desk.ask("GET", f"/tickets/{ticket.number}")
+        assert shown["sla"]["next_due_at"] is None
+
+
+async def test_a_policy_is_switched_off_though_somebody_whom_it_names_has_left(
+    desk: Desk, database: Database
+) -> None:
+    async with database.transaction(desk.house.tenant_id) as work:
+        boss = await making.make_agent(work, "Boss")
+    to = {"kind": "notify", "to": [str(boss)]}
+    made = await desk.policy(
+        steps=[{"id": "boss", "metric": "resolution", "percent": 90, "action": to}]
+    )
+    async with database.transaction(desk.house.tenant_id) as work:
+        await work.execute("update users set active = false where id = :id", {"id": boss})
+    off = await desk.ask("PATCH", f"/policies/{made['id']}", {"active": False})
+    assert (off["active"], off["version"]) == (False, 1)
+    # Back in force it would wake nobody: that is refused.
+    await desk.ask("PATCH", f"/policies/{made['id']}", {"active": True}, want=422)

@@ -150,9 +150,9 @@ def recounted(life: Life) -> None:
     lines = [
         Line(
             seq=e.seq, type=e.type, actor_kind=e.actor_kind, changes=e.changes, data=e.data,
-            occurred_at=e.occurred_at, recorded_at=max(e.occurred_at, life.ticket.updated_at),
+            occurred_at=e.occurred_at, recorded_at=heard,
         )
-        for e in recorded(life.entries)
+        for e, heard in zip(recorded(life.entries), life.heard, strict=True)
     ]  # fmt: skip
 
     def promise_of(id: UUID, version: int) -> Promise:
@@ -320,6 +320,7 @@ def test_a_promise_that_is_new_to_an_old_ticket_asks_for_its_past_and_counts_its
     assert fix.due_at == START + 11 * HOUR
     life.ticket, life.clocks = knowing.ticket, knowing.clocks
     life.entries += knowing.entries
+    life.heard += [life.ticket.updated_at] * len(knowing.entries)
     agrees(life)
 
 

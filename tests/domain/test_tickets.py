@@ -174,6 +174,7 @@ class Life:
         self.ticket: Ticket = self.last.ticket
         self.clocks: tuple[Clock, ...] = self.last.clocks
         self.entries = list(self.last.entries)
+        self.heard = [self.ticket.updated_at] * len(self.entries)  # when each was written down
         self.count = 0
 
     def __call__(
@@ -196,6 +197,7 @@ class Life:
         self.last = decide(self.ticket, self.clocks, event, self.desk, now=self.now)
         self.ticket, self.clocks = self.last.ticket, self.last.clocks
         self.entries += self.last.entries
+        self.heard += [self.ticket.updated_at] * len(self.last.entries)
         return self.last
 
     def customer_writes(

@@ -1,6 +1,7 @@
 """The plain recount agrees with the clocks, whatever happens, and names what does not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.calendars import Calendar, Interval, NeverOpen, business_days, due_at, elapsed
-from domain.sla import Clock, Metric, Outcome, Terms
+from domain.sla import Acknowledgement, Clock, Metric, Outcome, Terms
 from domain.tickets.replay import Recorded, replay
 from domain.verify import Hours, Line, Promise, disagreements
 from tests.domain.lives import KIM, OFFICE, TEAM_A, TEAM_B, H, M, promise, t
@@ -64,8 +65,12 @@ DAYS = promise(Metric.RESOLUTION, version=9).policy.model_dump()
 DAYS["max_pause"] = {"resolution": 5 * H}
 DAYS["targets"] = {"resolution": {p: {"business_days": 2} for p in ("normal", "high")}}
 POLICIES.append(Terms(POLICIES[0].policy.model_validate(DAYS), OFFICE))
+CALENDARS_KEPT = {
+    (terms.policy.calendar_id, terms.policy.calendar_version): terms.calendar for terms in POLICIES
+}
 TERMS: Mapping[tuple[UUID, int], Terms] = {
-    (terms.policy.id, terms.policy.version): terms for terms in POLICIES
+    (terms.policy.id, terms.policy.version): replace(terms, calendars=CALENDARS_KEPT)
+    for terms in POLICIES
 }
 HOURS = {OFFICE: Hours(OFFICE), NIGHTS: Hours(NIGHTS)}
 
@@ -162,7 +167,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
         kind = draw(
             st.sampled_from(
                 ("customer", "customer", "agent", "agent", "automatic", "changed", "changed",
-                 "resolved", "due", "reset", "merged", "absorbed", "watched", "requester")
+                 "resolved", "due", "reset", "merged", "absorbed", "watched", "requester", "seen")
             )
         )  # fmt: skip
         status = str(told.values["category"])
@@ -202,6 +207,10 @@ def timelines(draw: st.DrawFn) -> Timeline:
                 told.add("absorbed", at, more, data=inherits)
             case "watched":
                 told.add("watched", at)
+            case "seen":
+                until = (at + draw(st.sampled_from((5 * M, 1 * H, 30 * H)))).isoformat()
+                asked = draw(st.sampled_from(({"asked": until}, {})))  # as it was, and as it is
+                told.add("sla_acknowledged", at, data={"until": until, **asked})
     return told
 
 
@@ -209,6 +218,9 @@ def timelines(draw: st.DrawFn) -> Timeline:
 @given(timelines())
 def test_the_recount_agrees_with_the_clocks_whatever_happened(told: Timeline) -> None:
     assert [str(one) for one in disagreements(told.lines, told.clocks(), promise_of)] == []
+
+
+SEEN = Acknowledgement(at=t("MO 11:00"), until=t("MO 12:00"), by=KIM)
 
 
 def story() -> Timeline:
@@ -238,6 +250,7 @@ def story() -> Timeline:
         ("breached", "first_reply", {"breached_at": None}),
         ("breached", "first_reply", {"breached_at": t("TU 10:01")}),
         ("outcome", "first_reply", {"outcome": Outcome.MET}),
+        ("acknowledged until", "agent_work", {"acknowledged": SEEN}),
     ],
 )
 def test_whatever_is_changed_in_a_row_is_named(
