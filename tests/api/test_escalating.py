@@ -13,7 +13,7 @@ from domain.permissions import Role
 from domain.sla import Metric, Notify, Reassign, Step
 from domain.tickets import SYSTEM, Changed, Event, TimeAdvanced
 from models.session import Database, Row
-from services import desks
+from services import desks, people
 from services.tickets import Step as TicketStep
 from tests import making
 from tests.api.conftest import House
@@ -89,6 +89,8 @@ async def ticket(
     async with database.transaction(house.tenant_id) as work:
         made.second = await making.make_team(work, "Second")
         made.third = await making.make_team(work, "Third")
+        for team in (made.second, made.third):  # or the agent would lose sight of it on the way
+            await people.put_member(work, team, house.users[Role.AGENT], lead=False)
     found = await making.make_ticket(database, resources.tickets, house.tenant_id)
     made.number = found.number
     agent = house.users[Role.AGENT]
