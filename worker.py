@@ -6,6 +6,7 @@ nowhere else.
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import signal
@@ -27,6 +28,8 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkflowRunner
@@ -94,7 +97,7 @@ def build() -> str:
 
 WORKFLOWS = (TicketWorkflow,)
 RECONCILE_EVERY = timedelta(minutes=2)
-RETRAIN_EVERY = timedelta(days=1)
+RETRAIN_EVERY = timedelta(minutes=15)  # zones lie so far apart; each desk has hours of its own
 
 
 @dataclass
@@ -358,26 +361,39 @@ def schedules() -> dict[str, Schedule]:
             spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
             policy=policy,
         ),
-        # One for all desks: a schedule of each would have to follow every tenant that comes or
-        # goes, and most nights of most desks there is nothing new to learn.
+        # One for all desks, which asks each whether its turn has come: a schedule of each would
+        # have to follow every tenant that comes or goes, and every change of its plan.
         "retrain": Schedule(
             action=ScheduleActionStartWorkflow(
                 RetrainDueWorkflow.run, id="retrain-due", task_queue=BATCH
             ),
-            spec=ScheduleSpec(
-                intervals=[ScheduleIntervalSpec(every=RETRAIN_EVERY, offset=timedelta(hours=2))],
-                jitter=timedelta(minutes=20),
-            ),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RETRAIN_EVERY)]),
             policy=policy,
         ),
     }
 
 
 async def make_schedules(client: Client, *, database: str | None) -> None:
-    """Every schedule exists afterwards, and says whose it is."""
+    """Every schedule exists afterwards, runs as often as it should, and says whose it is."""
     for name, schedule in schedules().items():
-        with contextlib.suppress(ScheduleAlreadyRunningError):
+        try:
             await client.create_schedule(name, schedule, memo=namespaces.mark(database))
+        except ScheduleAlreadyRunningError:
+            await _in_step(client, name, schedule)
+
+
+async def _in_step(client: Client, name: str, wanted: Schedule) -> None:
+    """A schedule that an earlier version made runs as often as this one wants; paused it stays."""
+    handle = client.get_schedule_handle(name)
+    found = (await handle.describe()).schedule.spec.intervals
+    if [one.every for one in found] == [one.every for one in wanted.spec.intervals]:
+        return
+
+    def changed(old: ScheduleUpdateInput) -> ScheduleUpdate:
+        schedule = old.description.schedule
+        return ScheduleUpdate(schedule=dataclasses.replace(schedule, spec=wanted.spec))
+
+    await handle.update(changed)
 
 
 async def keep_scheduled(client: Client, database: Database) -> None:

@@ -5,12 +5,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from temporalio import activity
 
+from domain.challenging import compared
 from domain.errors import Invalid
 from domain.learning import (
     MOST_ROWS,
@@ -19,17 +20,18 @@ from domain.learning import (
     Outcome,
     Row,
     TriageField,
-    judged,
     measured,
+    shipped_labels,
     split,
 )
 from domain.lifecycle import BacktestRef, LearningResult, TrainingRef
-from domain.triage import Guess
+from domain.proving import instead_of
+from domain.triage import Guess, Prediction
 from models.session import Database
 from models.session import Row as DatabaseRow
 from services.labelling import Past, past_tickets
 from services.tickets import clock
-from services.training import Job, Learnt, Trainings, report_problem
+from services.training import Job, Learnt, Trainings, report_problem, version_of
 
 if TYPE_CHECKING:
     from adapters.classifier import Classifier
@@ -111,6 +113,8 @@ class LearningActivities:
         unseen: list[Outcome] = []
         then: list[Outcome] = []
         until = job.model["taught_until"] if job.model else None
+        known = _taught(job.field, job.model)
+        asked = absent = absent_unseen = 0
         try:
             ask = await self._ask(job, job.model)
             async for past in self._judged(job, most=job.tickets):
@@ -118,12 +122,18 @@ class LearningActivities:
                 guesses = await pulse.run(lambda _, texts=texts: ask(texts))  # type: ignore[misc]
                 for one, guess in zip(past, guesses, strict=True):
                     label = one.labels[job.field]
+                    is_unseen = until is None or label.at > until
+                    then += _as_told(one, job.field)
+                    if label.value not in known:  # no answer of it could have been right
+                        absent += 1
+                        absent_unseen += is_unseen
+                        continue
                     outcome = _outcome(label.value, guess)
                     now.append(outcome)
-                    if until is None or label.at > until:
+                    if is_unseen:
                         unseen.append(outcome)
-                    then += _as_told(one, job.field)
-                await pulse.beat(min(0.99, len(now) / job.tickets))
+                asked += len(past)
+                await pulse.beat(min(0.99, asked / job.tickets))
         except Stopped:
             return LearningResult(state="cancelled")
         except ModelUnusable as unusable:
@@ -135,9 +145,9 @@ class LearningActivities:
             ref.tenant_id,
             ref.job_id,
             "finished",
-            detail=None if now else "Of no past ticket has a person said what is right.",
-            measures=measured(now),
-            unseen=measured(unseen),
+            detail=_nothing(asked, absent),
+            measures=measured(now, not_taught=absent),
+            unseen=measured(unseen, not_taught=absent_unseen),
             recorded=measured(then),
             now=clock(),
         )
@@ -202,8 +212,13 @@ class LearningActivities:
         version = f"{job.field}-{job.version}"
         challenger = await self._kept.model(job.tenant_id, sha256, version=version)
         texts = [row.text for row in held_out]
-        measures = _measures(held_out, await pulse.run(lambda _: challenger.predict_many(texts)))
-        compared_with, compared = await self._compared(job, taught, held_out, pulse)
+        said = _outcomes(held_out, await pulse.run(lambda _: challenger.predict_many(texts)))
+        measures = measured(said)
+        compared_with, theirs, known = await self._compared(job, taught, held_out, pulse)
+        their_measures, judgement = compared(said, theirs, known=known, named=compared_with)
+        if job.champion is not None and compared_with != (absent := version_of(job.champion)):
+            before = Measures.model_validate(job.champion["measures"])
+            judgement = instead_of(judgement, measures, before, named=absent)
         return Learnt(
             sha256=sha256,
             size_bytes=len(made.content),
@@ -213,30 +228,33 @@ class LearningActivities:
             threshold=made.threshold,
             measures=measures,
             compared_with=compared_with,
-            compared=compared,
+            compared=their_measures,
             taught_until=max(row.at for row in taught),
-            judgement=judged(measures, compared, named=compared_with),
+            judgement=judgement,
         )
 
     async def _compared(
         self, job: Job, taught: Sequence[Row], held_out: Sequence[Row], pulse: "_Pulse"
-    ) -> tuple[str, Measures]:
-        """What answers now, in words, and how it does on the held-out rows."""
+    ) -> tuple[str, list[Outcome], Set[str]]:
+        """What answers now, in words, what it says of the held-out rows, and which labels it
+        knows."""
         texts = [row.text for row in held_out]
         try:
             if job.champion is not None:
                 ask = await self._ask(job, job.champion)
                 guesses = await pulse.run(lambda _: ask(texts))
-                return f"version {job.champion['version']}", _measures(held_out, guesses)
+                known = _taught(job.field, job.champion)
+                return version_of(job.champion), _outcomes(held_out, guesses), known
         except ModelUnusable:
-            pass  # its row says so; what answers in its place is what counts
+            pass  # its row says so; what answers in its place is asked instead
         if job.field != "team":
             shipped = await self._ask(job, None)
             guesses = await pulse.run(lambda _: shipped(texts))
-            return "the model that ships", _measures(held_out, guesses)
+            return "the model that ships", _outcomes(held_out, guesses), _taught(job.field, None)
         usual, count = Counter(row.label for row in taught).most_common(1)[0]
         outcomes = [Outcome(row.label, usual, count / len(taught), False) for row in held_out]
-        return "always saying the commonest team", measured(outcomes)
+        teams = {row.label for row in held_out}
+        return "always saying the commonest team", outcomes, teams
 
     async def _ask(self, job: Job, model: DatabaseRow | None) -> Ask:
         """How to ask a desk's model, or the one that ships. Raises ModelUnusable."""
@@ -245,7 +263,14 @@ class LearningActivities:
 
             def shipped(texts: Sequence[str]) -> list[Guess]:
                 verdicts = self._shipped.classify_many([("", text) for text in texts])
-                return [getattr(verdict, field) or _SILENT for verdict in verdicts]
+                guesses = [getattr(verdict, field) or _SILENT for verdict in verdicts]
+                # What is none of the desk's labels is withheld on tickets, too.
+                return [
+                    said
+                    if said.label in job.labels
+                    else said.model_copy(update={"abstained": True})
+                    for said in guesses
+                ]
 
             return shipped
         try:
@@ -299,11 +324,29 @@ class _Pulse:
 
 
 def _outcome(right: str, guess: Guess) -> Outcome:
-    return Outcome(right, guess.label, guess.probability, not guess.abstained)
+    # What ships is silent for reasons that no threshold takes away.
+    known = not (guess.out_of_scope if isinstance(guess, Prediction) else guess.abstained)
+    return Outcome(right, guess.label, guess.probability, not guess.abstained, known)
 
 
-def _measures(rows: Sequence[Row], guesses: Sequence[Guess]) -> Measures:
-    return measured([_outcome(row.label, guess) for row, guess in zip(rows, guesses, strict=True)])
+def _outcomes(rows: Sequence[Row], guesses: Sequence[Guess]) -> list[Outcome]:
+    return [_outcome(row.label, guess) for row, guess in zip(rows, guesses, strict=True)]
+
+
+def _taught(field: TriageField, model: DatabaseRow | None) -> Set[str]:
+    """The labels that a desk's model was taught, or that the one that ships knows."""
+    if model is None:
+        return frozenset(shipped_labels(field) or ())
+    return frozenset(model["labels"] or ())
+
+
+def _nothing(asked: int, absent: int) -> str | None:
+    """Why a backtest measured nothing, where it did not."""
+    if not asked:
+        return "Of no past ticket has a person said what is right."
+    if asked == absent:
+        return "It was taught none of the labels that people gave: there is nothing to measure."
+    return None
 
 
 def _as_told(one: Past, field: TriageField) -> list[Outcome]:

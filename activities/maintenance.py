@@ -13,10 +13,11 @@ from services import (
     bursts,
     departures,
     jobs,
-    learning,
     lexical,
+    proving,
     queues,
     relay,
+    retraining,
     statements,
 )
 from services.files import Files
@@ -92,8 +93,18 @@ class MaintenanceActivities:
 
     @activity.defn
     async def train_where_due(self) -> int:
-        """How many models of all desks begin to learn: those whose people have judged enough."""
-        return await learning.train_where_due(
+        """How many models of all desks begin to learn: those whose people have judged enough.
+
+        Models that fell below what was asked of them step back first: a challenger is compared
+        with what answers.
+        """
+        await proving.watch(
+            self._database,
+            self._app_database,
+            now=clock(),
+            progress=lambda count: activity.heartbeat(count),
+        )
+        return await retraining.train_where_due(
             self._database,
             self._app_database,
             now=clock(),

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Histogram
 from temporalio import activity
 
-from domain.lifecycle import Advance, Effect, TicketRef, TicketState, state_of
+from domain.lifecycle import Advance, Effect, TicketRef, TicketState, state_of, to_read
 from domain.tickets import SYSTEM, Event, TimeAdvanced
 from models import ledger
 from models.session import Database
@@ -88,8 +88,7 @@ class TicketActivities:
         effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in open_deliveries]
         if came_due is not None:  # queued a moment ago, after the others were read
             effects += [Effect(kind=kind, id=str(one)) for kind, one in came_due.calls]
-        if ticket.triage == "pending" and not ticket.category.is_over:
-            effects.append(Effect(kind="triage", id="triage"))
+        effects += to_read(ticket)
         return state_of(ticket, effects, shows=self._search_attributes)
 
     def _late(self, late: timedelta) -> dict[str, str]:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,22 +13,24 @@ from prometheus_client import Counter
 from temporalio import activity
 
 from activities.tickets import bind
+from domain.frustration import RULES, frustration_of
 from domain.learning import (
     FIELDS,
     FieldSettings,
     Measures,
     ModelUnusable,
     TriageField,
+    at_threshold,
     is_applied,
     shipped_labels,
 )
-from domain.lifecycle import Effect, EffectInput, EffectResult, state_of
-from domain.tickets import MODEL, Event, Ticket, Triaged
-from domain.triage import Guess, Prediction, Spam, Verdict, words_of
+from domain.lifecycle import MOOD, Effect, EffectInput, EffectResult, state_of, to_read
+from domain.tickets import MODEL, Event, MoodRead, Payload, Ticket, Triaged
+from domain.triage import Guess, Prediction, Spam, Verdict, said_anew, words_of
 from models import ledger
 from models.session import Database, Row
 from services import learning
-from services.tickets import Step, Tickets
+from services.tickets import Outcome, Step, Tickets
 from services.training import report_problem
 
 if TYPE_CHECKING:
@@ -44,6 +47,11 @@ OUTCOMES = Counter(
 SPAM = Counter(
     "triage_spam_total",
     "Tickets by what was thought of them: marked as spam, only suggested, clean, or unsure.",
+    ["outcome"],
+)
+MOODS = Counter(
+    "triage_moods_total",
+    "Later messages by what came of their mood: read, empty, overtaken, or failed.",
     ["outcome"],
 )
 UNUSABLE = Counter(
@@ -72,9 +80,14 @@ class TriageActivities:
 
     @activity.defn
     async def triage(self, asked: EffectInput) -> EffectResult:
-        """Classifies the ticket's first message; applied where nobody has decided meanwhile."""
+        """Classifies the ticket's first message; applied where nobody has decided meanwhile.
+
+        Of later ones the mood is read: the last that came, whichever asked for it.
+        """
         ref = asked.ticket
         bind(ref, asked.trace)
+        if asked.effect.id == MOOD:
+            return await self._mood(asked)
         async with self._database.transaction(ref.tenant_id) as work:
             rows, words, said, champions = await work.batch(
                 ledger.read_ticket(ref.tenant_id, ref.number),
@@ -99,33 +112,112 @@ class TriageActivities:
         applied = frozenset(
             field for field, wanted in settings.items() if is_applied(wanted, measures.get(field))
         )
+        outcome, effects = await self._say(
+            asked,
+            key=f"triage/{ticket.id}/{verdict.model_version}",
+            said=Triaged(verdict, applied),
+            model=verdict.model_version,
+        )
+        if outcome.applied:
+            OUTCOMES.labels("unsure" if verdict.topic.abstained else "decided").inc()
+            SPAM.labels(_spam(verdict, outcome.ticket)).inc()
+        return EffectResult(
+            state=outcome.ticket.triage, ticket=state_of(outcome.ticket, effects, shows=False)
+        )
+
+    async def _mood(self, asked: EffectInput) -> EffectResult:
+        """Reads the mood of the last words that nobody has read yet, and nothing else of them."""
+        ref = asked.ticket
+        async with self._database.transaction(ref.tenant_id) as work:
+            [rows] = await work.batch(ledger.read_ticket(ref.tenant_id, ref.number))
+            ticket = ledger.to_ticket(rows[0]) if rows else None
+            seq = ticket.mood_due if ticket else None
+            if ticket is None or seq is None or ticket.category.is_over:
+                return EffectResult(state="gone" if ticket is None else "read")
+            words, said, champions = await work.batch(
+                ledger.words_of_event(ref.tenant_id, ref.number, seq),
+                learning.field_settings(ref.tenant_id),
+                learning.champions(ref.tenant_id),
+            )
+        text = said_anew(words[0]["body_text"]) if words else ""
+        wanted = learning.read_settings(said)["sentiment"]
+        try:
+            reading = await self._read_mood(ref.tenant_id, ticket, text, wanted, champions)
+        except Exception:
+            MOODS.labels("failed").inc()
+            raise
+        outcome, effects = await self._say(
+            asked,
+            key=f"mood/{ticket.id}/{seq}",
+            said=replace(reading, of_seq=seq, message_id=words[0]["id"] if words else None),
+            model=reading.model_version,
+        )
+        if not outcome.applied:  # newer words came while these were read: look again
+            MOODS.labels("overtaken").inc()
+            return EffectResult(state="overtaken")
+        MOODS.labels("empty" if reading.frustration is None else "read").inc()
+        return EffectResult(state="read", ticket=state_of(outcome.ticket, effects, shows=False))
+
+    async def _read_mood(
+        self,
+        tenant_id: UUID,
+        ticket: Ticket,
+        text: str,
+        wanted: FieldSettings,
+        champions: Sequence[Row],
+    ) -> MoodRead:
+        """How `text` sounds to the desk's own model, or to the one that ships; of event 0."""
+        if not text:
+            return MoodRead(of_seq=0, message_id=None, model_version=RULES)
+        loop = asyncio.get_running_loop()
+        shipped = await loop.run_in_executor(self._executor, self._classifier.classify, "", text)
+        guess: Guess = shipped.sentiment
+        version = shipped.model_version
+        measures: Measures | None = None
+        for row in champions:
+            if row["field"] == "sentiment":
+                own = await self._own(tenant_id, row, words_of("", text))
+                if own is not None:
+                    guess, version = own, own.model_version
+                    measures = Measures.model_validate(row["measures"])
+        guess = _as_wanted(guess, wanted, "sentiment")
+        return MoodRead(
+            of_seq=0,
+            message_id=None,
+            sentiment=guess,
+            frustration=frustration_of(text, guess, before=_before(ticket)),
+            model_version=version,
+            input_sha256=_sum(text),
+            apply=frozenset({"sentiment"} if is_applied(wanted, measures) else ()),
+        )
+
+    async def _say(
+        self, asked: EffectInput, *, key: str, said: Payload, model: str
+    ) -> tuple[Outcome, list[Effect]]:
+        """Writes what models say as an event; what is then to be carried out."""
+        ref = asked.ticket
         async with self._database.transaction(ref.tenant_id) as work:
             [outcome] = await self._tickets.handle(
                 work,
                 Step(
                     ref.number,
                     Event(
-                        key=f"triage/{ticket.id}/{verdict.model_version}",
+                        key=key,
                         actor=MODEL,
-                        payload=Triaged(verdict, applied),
+                        payload=said,
                         cause={
                             **asked.trace,
                             "workflow": ref.workflow_id,
                             "run": asked.run_id or activity.info().workflow_run_id,
-                            "model": verdict.model_version,
+                            "model": model,
                         },
                     ),
                     awaited=True,
                 ),
             )
             [waiting] = await work.batch(ledger.open_deliveries(ref.tenant_id, ref.number))
-        if outcome.applied:
-            OUTCOMES.labels("unsure" if verdict.topic.abstained else "decided").inc()
-            SPAM.labels(_spam(verdict, outcome.ticket)).inc()
-        effects = (Effect(kind=row["kind"], id=str(row["id"])) for row in waiting)
-        return EffectResult(
-            state=outcome.ticket.triage, ticket=state_of(outcome.ticket, effects, shows=False)
-        )
+        effects = [Effect(kind=row["kind"], id=str(row["id"])) for row in waiting]
+        return outcome, [*effects, *to_read(outcome.ticket)]
 
     async def _verdict(
         self,
@@ -155,16 +247,14 @@ class TriageActivities:
                 measures[field] = Measures.model_validate(row["measures"])
         for field, wanted in settings.items():
             said = opinions.get(field)
-            # Which teams there are is seen when the verdict is applied.
-            labels = wanted.labels or shipped_labels(field)
-            if said is not None and labels is not None and said.label not in labels:
-                # None of the desk's labels: it has others by now than those the model was taught.
-                opinions[field] = said.model_copy(update={"abstained": True})
+            if said is not None:
+                opinions[field] = _as_wanted(said, wanted, field)
         verdict = shipped.model_copy(
             update={
                 **opinions,
                 "model_version": "+".join(versions),
-                "input_sha256": hashlib.sha256(words.encode("utf-8", "replace")).hexdigest(),
+                "frustration": frustration_of(words, opinions["sentiment"]),
+                "input_sha256": _sum(words),
             }
         )
         return verdict, measures
@@ -185,6 +275,27 @@ class TriageActivities:
         return await asyncio.get_running_loop().run_in_executor(
             self._executor, found.predict, words
         )
+
+
+def _as_wanted(guess: Guess, wanted: FieldSettings, field: TriageField) -> Guess:
+    """The guess as the desk's settings for a question want it said."""
+    said = at_threshold(guess, wanted.threshold)
+    # Which teams there are is seen when the verdict is applied.
+    labels = wanted.labels or shipped_labels(field)
+    if labels is not None and said.label not in labels:
+        # None of the desk's labels: it has others by now than those the model was taught.
+        return said.model_copy(update={"abstained": True})
+    return said
+
+
+def _before(ticket: Ticket) -> float:
+    """How fed up the customer sounded until now."""
+    read = (ticket.verdict or {}).get("frustration")
+    return float(read["value"]) if isinstance(read, Mapping) else 0.0
+
+
+def _sum(words: str) -> str:
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()
 
 
 def _spam(verdict: Verdict, ticket: Ticket) -> str:

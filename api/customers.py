@@ -14,6 +14,7 @@ from api.shapes import Page, Request, Shape, examples
 from api.versions import IfMatch, put_tag
 from domain.errors import Invalid
 from domain.permissions import Permission, Principal
+from domain.states import Tier
 from services import audit, customers
 from services.customers import IdentityKind
 from services.tickets import clock
@@ -89,25 +90,34 @@ class Customer(Shape):
 
 
 class OrganizationIn(Request):
-    model_config = examples({"name": "Example Logistics", "domains": ["logistics.example"]})
+    model_config = examples(
+        {"name": "Example Logistics", "domains": ["logistics.example"], "tier": "gold"}
+    )
 
     name: Name
     domains: Domains = Field(
         default_factory=list, description="New customers with such an address belong to it."
     )
+    tier: Tier | None = Field(
+        default=None, description="Its tickets press more; `standard` and none do not."
+    )
 
 
 class OrganizationPatch(Request):
-    model_config = examples({"domains": ["logistics.example", "freight.example"]})
+    model_config = examples(
+        {"domains": ["logistics.example", "freight.example"]}, {"tier": "platinum"}
+    )
 
     name: Name | None = None
     domains: Domains | None = None
+    tier: Tier | None = Field(default=None, description="Null takes it away.")
 
 
 class Organization(Shape):
     id: UUID
     name: str
     domains: list[str]
+    tier: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -261,11 +271,16 @@ async def remove_identity(
 
 @router.get("/organizations", summary="Organizations")
 async def list_organizations(
-    caller: Viewer, work: Tx, limit: Limit = 50, cursor: Cursor = None, q: Start = None
+    caller: Viewer,
+    work: Tx,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    q: Start = None,
+    tier: Tier | None = None,
 ) -> Page[Organization]:
     """Newest first."""
     rows = await customers.organizations(
-        work, limit=limit + 1, before=after_id(cursor), starts_with=q
+        work, limit=limit + 1, before=after_id(cursor), starts_with=q, tier=tier
     )
     items = [Organization(**row) for row in rows[:limit]]
     return Page(items=items, next=cursor_of(items[-1].id) if len(rows) > limit else None)
@@ -277,12 +292,13 @@ async def create_organization(
 ) -> Organization:
     now = clock()
     organization_id = await customers.create_organization(
-        work, name=body.name, domains=customers.clean_domains(body.domains), now=now
-    )
+        work, name=body.name, domains=customers.clean_domains(body.domains), tier=body.tier,
+        now=now,
+    )  # fmt: skip
     await audit.record(
         work, caller=caller, origin=origin, action="organization.created",
         target_kind="organization", target_id=organization_id,
-        data={"name": body.name, "domains": body.domains}, now=now,
+        data={"name": body.name, "domains": body.domains, "tier": body.tier}, now=now,
     )  # fmt: skip
     return Organization(**await customers.organization(work, organization_id))
 
@@ -306,15 +322,20 @@ async def change_organization(
     expected: IfMatch,
     response: Response,
 ) -> Organization:
-    """Domains count for customers made from now on."""
+    """Domains count for customers made from now on; a tier for all tickets that are not closed,
+    within seconds: how pressing they are, and what is promised where a policy asks for it."""
     asked = body.model_dump(exclude_none=True)
+    if "tier" in body.model_fields_set:
+        asked["tier"] = body.tier
     if body.domains is not None:
         asked["domains"] = customers.clean_domains(body.domains)
     if expected:
         await customers.hold(work, "organizations", organization_id)
         expected.check(Organization(**await customers.organization(work, organization_id)))
     now = clock()
-    changes = await customers.change_organization(work, organization_id, asked, now=now)
+    changes = await customers.change_organization(
+        work, organization_id, asked, by=caller.id, now=now
+    )
     if changes:
         await audit.record(
             work, caller=caller, origin=origin, action="organization.changed",

@@ -178,7 +178,8 @@ async def put_language_model(
     body: LanguageModelIn, caller: Admin, served: Served, work: Tx, origin: From
 ) -> LanguageModelOut:
     """Text of this desk leaves for that server from then on, when an agent asks for a draft; names,
-    addresses, phone, card and account numbers are replaced before. The key is kept sealed."""
+    addresses, numbers that name somebody, dates of birth and passwords are replaced before. The key
+    is kept sealed."""
     row, changed = await language_models.put(
         work,
         body.model_dump(exclude={"key"}),

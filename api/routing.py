@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache, wraps
+from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -59,6 +60,7 @@ _OFFERED = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 _request: ContextVar[Request] = ContextVar("request")
+_MOST_TOLD = 50  # faults of one request
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
@@ -289,11 +291,33 @@ async def _refuse_unstorable(request: Request) -> None:
         return
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # the parser that comes next says where
-    text = json.dumps(said, ensure_ascii=False)
-    if "\\u0000" in text.replace("\\\\", "") or not _encodes(text):
-        raise Invalid("A text holds a character that cannot be stored (NUL or half a pair).")
+    found = [*islice(_unstorable(said), _MOST_TOLD)]
+    if found:
+        raise Invalid(
+            "A text holds a character that cannot be stored (NUL or half a pair).",
+            fields=dict.fromkeys(found, "holds a character that cannot be stored"),
+        )
+
+
+def _unstorable(body: object) -> Iterator[str]:
+    """Where such texts stand, as pointers; a name that is one is told by what it stands in."""
+    left = [("", body)]
+    while left:
+        pointer, said = left.pop()
+        match said:
+            case str() if "\0" in said or not _encodes(said):
+                yield pointer
+            case list():
+                left += [(f"{pointer}/{place}", one) for place, one in enumerate(said)][::-1]
+            case dict():
+                for name, value in reversed(said.items()):
+                    if "\0" in name or not _encodes(name):
+                        yield pointer
+                    else:
+                        step = name.replace("~", "~0").replace("/", "~1")
+                        left.append((f"{pointer}/{step}", value))
 
 
 def _encodes(text: str) -> bool:

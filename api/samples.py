@@ -47,6 +47,16 @@ _POLICY: Mapping[str, object] = {
     ],
 }
 
+_FRUSTRATION = {
+    "value": 0.52,
+    "level": "some",
+    "signs": [
+        {"kind": "again", "words": "the third time", "weight": 0.5},
+        {"kind": "mood", "words": "negative", "weight": 0.04},
+    ],
+    "rules": "frustration-1",
+}
+
 _VALUES: Mapping[str, object] = {
     "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk4YzVjMSJ9.c2lnbmF0dXJl",
     "action": {"status": "resolved", "add_tags": ["firmware"]},
@@ -60,10 +70,16 @@ _VALUES: Mapping[str, object] = {
     "MeasuresOut.answered": 171,
     "applied": True,
     "VerdictOut.applied": ["topic", "sentiment"],
+    "VerdictOut.kind": "all",
+    "mood_pending": False,
+    "frustration": "some",
+    "AnalysisOut.frustration": _FRUSTRATION,
+    "VerdictOut.frustration": _FRUSTRATION,
     "FieldReport.applied": 380,
     "WeekOut.applied": 31,
     "asked": 520,
     "accuracy": 0.87,
+    "not_taught": 0,
     "wanted_precision": 0.9,
     "calibration_error": 0.041,
     "compared_with": "version 3",
@@ -114,6 +130,26 @@ _VALUES: Mapping[str, object] = {
     },
     "strangeness": 0.12,
     "threshold": 0.62,
+    "threshold_by_hand": False,
+    "withheld": None,
+    "objection": None,
+    "replaced_by": None,
+    "ModelOut.live": {
+        "at": "2026-05-05T00:04:11Z",
+        "judged": 64,
+        "right": 61,
+        "precision": 0.953,
+        "low": 0.833,
+        "high": 0.988,
+    },
+    "ModelDetail.live": {
+        "at": "2026-05-05T00:04:11Z",
+        "judged": 64,
+        "right": 61,
+        "precision": 0.953,
+        "low": 0.833,
+        "high": 0.988,
+    },
     "tickets": 520,
     "BacktestOut.tickets": 5000,
     "weight": 1.84,
@@ -344,6 +380,7 @@ _VALUES: Mapping[str, object] = {
     "CalendarOut.name": "Weekdays in Hamburg",
     "Customer.name": "Maria Sommer",
     "Organization.name": "Example Ltd",
+    "Organization.tier": "gold",
     "PolicyOut.name": "Standard",
     "PolicyChanged.name": "Standard",
     "RequesterOut.name": "Maria Sommer",
@@ -508,6 +545,13 @@ _VALUES: Mapping[str, object] = {
     "triage": "done",
     "DeskSettings.triage": True,
     "thanks_keep_resolved": False,
+    "RetrainingPlan.enabled": True,
+    "ScheduleOut.enabled": True,
+    "ScheduleOut.last": "2026-05-05T00:04:11Z",
+    "ScheduleOut.next": "2026-05-06T00:00:00Z",
+    "every_days": 1,
+    "hour": 2,
+    "least_new": 25,
     "zone": "Europe/Berlin",
     "first_month": "2026-05",
     "type": "incident",
@@ -602,10 +646,13 @@ def _told(schema: JsonSchema, place: tuple[str, ...]) -> tuple[object] | None:
         model, name = place
         qualified = f"{model}.{name}"
         choices = cast("list[JsonSchema]", schema.get("anyOf") or ())
-        if {qualified, name} & _NULL and any(one.get("type") == "null" for one in choices):
+        may_be_null = any(one.get("type") == "null" for one in choices)
+        if qualified in _NULL and may_be_null:
             return (None,)
         if qualified in _VALUES:
             return (_VALUES[qualified],)
+        if name in _NULL and may_be_null:
+            return (None,)
         if name in _VALUES and not _is_structure(schema, _VALUES[name]):
             return (_VALUES[name],)
     if "const" in schema:

@@ -11,11 +11,13 @@ from api.deps import Allowed, From, Served, Tx
 from api.editing import given, record
 from api.routing import Route
 from api.shapes import Instant, Request, Shape, examples
+from domain.calendars import Zone
 from domain.errors import Invalid
 from domain.learning import MOST_LABELS, Apply, Measures, TriageField
 from domain.permissions import Permission, Principal
+from domain.retraining import RARELY
 from models.session import Row
-from services import learning, verdicts
+from services import learning, promoting, retraining, verdicts
 from services.tickets import clock
 
 router = APIRouter(prefix="/api/v1", tags=["triage"], route_class=Route)
@@ -36,25 +38,37 @@ class QuestionOut(Shape):
     own_labels: bool = Field(description="Whether the desk has given the labels itself.")
     model: str | None = Field(description="The desk's own that answers; null: the one that ships.")
     model_id: UUID | None
-    precision: float | None = Field(description="Of its answers, on rows it had not seen.")
+    threshold: float | None = Field(
+        description="Below this it does not answer; null: as what ships is sure enough."
+    )
+    threshold_by_hand: bool = Field(description="Whether the desk has set it.")
+    answered: int | None = Field(description="Of rows it had not seen, at that threshold.")
+    precision: float | None = Field(
+        description="Of those answers. Null where nothing was measured at that threshold."
+    )
     coverage: float | None
     applied: bool = Field(description="Whether answers are done now, or only suggested.")
+    withheld: str | None = Field(
+        description="Why they are only suggested until a model was measured anew."
+    )
 
 
 class QuestionPatch(Request):
-    """What is left out stays. `labels: null` gives the usual ones back.
+    """What is left out stays. `labels: null` and `threshold: null` give the usual ones back.
 
     `apply`: `never`, `always`, or `earned`: once the desk's own model has reached the bar on
-    decisions it had not seen.
+    decisions it had not seen. `threshold` is kept in hundredths.
     """
 
     model_config = examples(
         {"apply": "earned", "wanted_precision": 0.95},
+        {"threshold": 0.85},
         {"labels": ["network", "hardware", "invoices"]},
     )
 
     apply: Apply | None = None
     wanted_precision: float | None = Field(default=None, ge=0.5, le=1.0)
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0)
     labels: list[str] | None = Field(default=None, max_length=MOST_LABELS)
 
 
@@ -68,6 +82,22 @@ class MeasuresOut(Shape):
     answered: int
     coverage: float
     precision: float
+    not_taught: int = Field(
+        default=0,
+        description="Decisions for labels that the model was never taught; counted in none above.",
+    )
+
+
+class LiveOut(Shape):
+    """What people made of a model's answers since it was put in place; the share that is right
+    lies surely between `low` and `high`."""
+
+    at: datetime
+    judged: int
+    right: int
+    precision: float
+    low: float
+    high: float
 
 
 class ModelOut(Shape):
@@ -79,6 +109,11 @@ class ModelOut(Shape):
     version: int
     state: str
     detail: str | None = Field(description="Why it became what it is.")
+    objection: str | None = Field(
+        description="Why it answers only if somebody insists: it was refused, or fell."
+    )
+    replaced_by: int | None = Field(description="The version that was measured to be better.")
+    live: LiveOut | None = Field(description="As last counted, while it answers.")
     problem: str | None = Field(description="Why its file cannot be used; the base model answers.")
     requested_by: UUID | None = Field(description="Null: it was its turn.")
     progress: float
@@ -128,11 +163,39 @@ class TrainIn(Request):
 
 
 class PromoteIn(Request):
-    """`anyway` puts even a model in place that was measured to be worse."""
+    """`anyway`, with a reason, puts even a model in place that was measured to be worse."""
 
-    model_config = examples({}, {"anyway": True})
+    model_config = examples({}, {"anyway": True, "reason": "The hold-out was a week of floods."})
 
     anyway: bool = False
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+class ScheduleOut(Shape):
+    """When models are taught anew by themselves. `next` is null where they never are."""
+
+    enabled: bool
+    every_days: int
+    hour: int
+    zone: str
+    least_new: int
+    last: datetime | None = Field(description="When it was last looked who is to learn.")
+    next: datetime | None
+
+
+class SchedulePatch(Request):
+    """What is left out stays. A question is taught once people judged `least_new` tickets since
+    its last training."""
+
+    model_config = examples(
+        {"hour": 3, "zone": "Europe/Berlin", "every_days": 7}, {"enabled": False}
+    )
+
+    enabled: bool | None = None
+    every_days: int | None = Field(default=None, ge=1, le=RARELY)
+    hour: int | None = Field(default=None, ge=0, le=23)
+    zone: Zone | None = None
+    least_new: int | None = Field(default=None, ge=1, le=20_000)
 
 
 class BacktestIn(Request):
@@ -231,7 +294,7 @@ async def change_triage_field(
     field: TriageField, body: QuestionPatch, caller: Manager, work: Tx, origin: From
 ) -> QuestionOut:
     """Holds from the next verdict on. Labels can be given for topics; the rest has its own."""
-    asked = given(body, clears={"labels"})
+    asked = given(body, clears={"labels", "threshold"})
     row, changes = await learning.set_field(work, field, asked, now=clock())
     if changes:
         said: dict[str, object] = {"changes": changes}
@@ -243,8 +306,11 @@ async def change_triage_field(
 async def roll_back_triage(
     field: TriageField, caller: Manager, work: Tx, origin: From
 ) -> QuestionOut:
-    """The model that answered before answers again; where there is none, the one that ships."""
-    row = await learning.roll_back(work, field, caller=caller, origin=origin, now=clock())
+    """The model that answered before answers again; where there is none, the one that ships.
+
+    Models that were refused, or that fell, are passed over.
+    """
+    row = await promoting.roll_back(work, field, caller=caller, origin=origin, now=clock())
     return QuestionOut(**row)
 
 
@@ -286,12 +352,35 @@ async def promote_triage_model(
 ) -> ModelOut:
     """Puts a retired model back, or a refused one in place.
 
-    409 `worse_model` for one that was refused, unless `anyway`.
+    409 `worse_model` for one that was refused, that fell, or that a better one replaced, unless
+    `anyway` with a `reason`, which the audit log keeps.
     """
-    row = await learning.promote(
-        work, model_id, anyway=body.anyway, caller=caller, origin=origin, now=clock()
+    row = await promoting.promote(
+        work,
+        model_id,
+        anyway=body.anyway,
+        reason=body.reason,
+        caller=caller,
+        origin=origin,
+        now=clock(),
     )
     return _model(row)
+
+
+@router.get("/triage/schedule", summary="When models learn by themselves")
+async def get_triage_schedule(caller: Viewer, work: Tx) -> ScheduleOut:
+    """The plan of this desk, and its next turn."""
+    return ScheduleOut(**await retraining.plan_of(work, now=clock()))
+
+
+@router.patch("/triage/schedule", summary="Change when they do")
+async def change_triage_schedule(
+    body: SchedulePatch, caller: Manager, work: Tx, origin: From
+) -> ScheduleOut:
+    """Holds from the next turn on. It is the tenant's setting `retraining`, audited as such."""
+    asked = given(body, clears=set())
+    row = await retraining.change_plan(work, asked, caller=caller, origin=origin, now=clock())
+    return ScheduleOut(**row)
 
 
 @router.post("/triage/backtests", status_code=202, summary="Ask a model about the past")

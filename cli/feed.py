@@ -373,7 +373,7 @@ async def _key(home: Home, opened: Database, slug: str, given: str | None) -> st
     if tenant_id is not None and kept.exists():
         return kept.read_text("utf-8")
     if tenant_id is None:
-        say(f"Making the tenant {slug} with people, teams and promises.")
+        say(f"Making the tenant {slug} with people, teams and promises; {seed.UNPROVEN}.")
     chosen = tenant_id or new_id()
     async with opened.transaction(chosen) as work:
         if tenant_id is None:

@@ -47,7 +47,7 @@ async def models(home: Path, slug: str, *, as_json: bool) -> None:
         shown.add_row(
             f"{row['field']}-{row['version']}", row["state"], str(row["rows"] or ""),
             *(_share(said.get(name)) for name in ("accuracy", "precision", "coverage")),
-            row["problem"] or row["detail"] or "",
+            row["problem"] or row["objection"] or row["detail"] or "",
         )  # fmt: skip
     answers.print(shown)
 
@@ -168,7 +168,10 @@ def _caller(tenant: UUID, slug: str) -> Principal:
 
 
 def _model(row: Row) -> dict[str, object]:
-    names = ("id", "field", "version", "state", "detail", "problem", "rows", "compared_with")
+    names = (
+        "id", "field", "version", "state", "detail", "objection", "problem", "rows",
+        "compared_with",
+    )  # fmt: skip
     return {
         **{name: row[name] for name in names},
         "measures": _measures(row["measures"]),

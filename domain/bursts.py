@@ -2,7 +2,7 @@
 
 A word is loud when it is in many of an hour's tickets and in few of those before: by the hour, and
 by the ticket. Tickets that share several loud words are one burst; words that this desk hears every
-day never make one.
+day never make one, nor do greetings and words that hold sentences together.
 """
 
 import math
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from domain.lexical import words_in
+from domain.courtesies import OF_MAIL
+from domain.lexical import folded, says_little, words_in
 
 WITHIN: Final = timedelta(hours=1)
 FEWEST: Final = 5
@@ -26,6 +27,7 @@ _SHARED: Final = 2  # loud words that two tickets of a burst have in common
 _SHORTEST: Final = 3
 _MOST_WORDS: Final = 60
 _MOST_BURSTS: Final = 10
+_OF_MAIL: Final = frozenset(folded(word) for word in OF_MAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ def _distinct(text: str) -> frozenset[str]:
     words = (
         word
         for word in words_in(text[:8_000])
-        if (len(word) > _SHORTEST or not word.isascii()) and not word.isdigit()
+        if (len(word) > _SHORTEST or not word.isascii())
+        and not word.isdigit()
+        and not says_little(word)
+        and word not in _OF_MAIL
     )
     return frozenset(list(dict.fromkeys(words))[:_MOST_WORDS])
 

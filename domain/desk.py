@@ -20,6 +20,7 @@ from pydantic import (
 
 from domain.calendars import Calendar
 from domain.errors import Invalid
+from domain.retraining import RetrainingPlan
 from domain.rotas import Override, Rota, on_call_at
 from domain.sla import Policy, Subject, Terms
 from domain.staffing import DEFAULT_RULES, Absence, LoadWeights, RoutingRules, Strategy
@@ -55,6 +56,9 @@ class DeskSettings(BaseModel):
     monthly_statements: StatementPlan | None = Field(
         default=None,
         description="Statements of every organization, made by themselves; null: none are.",
+    )
+    retraining: RetrainingPlan = Field(
+        default=RetrainingPlan(), description="When models are taught anew by themselves."
     )
     default_team_id: UUID | None = None
     topic_teams: dict[str, UUID] = Field(

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from domain.drafting import (
-    Redactor,
     Source,
-    Unusable,
     answer_of,
     marks_of,
     refuse_made_up,
     unmarked,
 )
+from domain.redaction import Redactor, Unusable
 
 PROMPT_VERSION: Final = "summary-1"
 MOST_MESSAGES: Final = 40

@@ -8,11 +8,12 @@ words, and a person reads those before anybody else does.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from domain.errors import Conflict
+from domain.redaction import ANY_PLACEHOLDER, Redactor, Unusable
 
 PROMPT_VERSION: Final = "reply-1"
 MOST_SOURCES: Final = 6
@@ -31,8 +32,6 @@ If the sources do not answer the question, say so with "covered": false and writ
 Answer with one JSON object and nothing else:
 {"covered": true, "reply": "...", "citations": ["S1"]}"""
 
-_PLACEHOLDER = re.compile(r"\[\[([A-Z]+_\d+)\]\]")
-_ANY_PLACEHOLDER = re.compile(r"\[\[[^\]\n]{0,40}\]\]")
 _MARK = re.compile(r"\s?\[(S\d{1,2}(?:\s*,\s*S\d{1,2})*)\]")
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LINK = re.compile(
@@ -41,24 +40,6 @@ _LINK = re.compile(
     re.I,
 )
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-
-_MAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b", re.I)
-_CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w])")
-_PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d(?:[ ()/.-]{0,2}\d){6,14}(?![\w])")
-_DATE = re.compile(r"(?:\d{4}-\d{2}-\d{2}|\d{1,2}\.\d{1,2}\.\d{2,4}|\d{1,2}/\d{1,2}/\d{2,4})")
-_STREET = re.compile(
-    r"\b(?:[A-ZÄÖÜ][\w.-]*[ -]){0,3}[A-ZÄÖÜ]?[\w-]*"
-    r"(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|chaussee)\s+\d{1,4}\s?[a-z]?\b"
-    r"|\b\d{1,5}[a-z]?,?\s+(?:[A-Z][\w'.-]*\s+){1,4}"
-    r"(?:street|st|road|rd|avenue|ave|lane|ln|drive|dr|boulevard|blvd|way|court|ct|place|square|"
-    r"terrace|close)\b\.?",
-    re.I,
-)
-_TOWN = re.compile(
-    r"\b(?:[A-Z]{1,2}-)?\d{5}\s+[A-ZÄÖÜ][\wäöüß-]+(?:\s(?:am|an der|im|bei)\s[A-ZÄÖÜ][\wäöüß-]+)?"
-    r"|\b[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2}\b"
-)
 
 
 class NoLanguageModel(Conflict):
@@ -76,88 +57,7 @@ class BudgetSpent(Conflict):
     code = "budget_spent"
 
 
-class Unusable(Exception):
-    """An answer that is no draft; the sentence says why."""
-
-
 # What leaves the house.
-
-
-@dataclass(slots=True)
-class Redactor:
-    """Puts placeholders where persons could be recognised, and the persons back.
-
-    One for all texts of one question, so that the same address is the same placeholder everywhere.
-    """
-
-    names: Sequence[str] = ()
-    _known: dict[str, str] = field(default_factory=dict)  # by what it stands for
-    _counts: dict[str, int] = field(default_factory=dict)
-
-    def redacted(self, text: str) -> str:
-        """`text` without mail addresses, phone, card and account numbers, addresses, names."""
-        # What looks like a placeholder already would be taken for one of ours.
-        text = text.replace("[[", "[ [").replace("]]", "] ]")
-        text = _MAIL.sub(lambda m: self._put("EMAIL", m[0]), text)
-        text = _IBAN.sub(lambda m: self._put("ACCOUNT", m[0]) if _is_iban(m[0]) else m[0], text)
-        text = _CARD.sub(lambda m: self._put("CARD", m[0]) if _luhn(m[0]) else m[0], text)
-        text = _STREET.sub(lambda m: self._put("ADDRESS", m[0]), text)
-        text = _TOWN.sub(lambda m: self._put("ADDRESS", m[0]), text)
-        text = _PHONE.sub(
-            lambda m: m[0] if _DATE.fullmatch(m[0].strip()) else self._put("PHONE", m[0]), text
-        )
-        for name in _parts(self.names):
-            text = re.sub(
-                rf"(?<![\w\[]){re.escape(name)}(?!\w)", lambda m: self._put("NAME", m[0]), text,
-                flags=re.I,
-            )  # fmt: skip
-        return text
-
-    def restored(self, text: str) -> str:
-        """`text` with what the placeholders stand for. Raises Unusable for one never given."""
-        by_name = {placeholder: value for value, placeholder in self._known.items()}
-        for found in _ANY_PLACEHOLDER.findall(text):
-            if found not in by_name:
-                raise Unusable("It names a placeholder that it was never given.")
-        return _PLACEHOLDER.sub(lambda m: by_name[m[0]], text)
-
-    @property
-    def count(self) -> int:
-        """How many different things were kept back."""
-        return len(self._known)
-
-    def _put(self, kind: str, value: str) -> str:
-        if value not in self._known:
-            self._counts[kind] = self._counts.get(kind, 0) + 1
-            self._known[value] = f"[[{kind}_{self._counts[kind]}]]"
-        return self._known[value]
-
-
-def without_persons(text: str, names: Sequence[str] = ()) -> str:
-    """A source's words with what could be about its persons taken out for good.
-
-    They are other people than the customer: nothing of them may come back.
-    """
-    return _PLACEHOLDER.sub("…", Redactor(names).redacted(text))
-
-
-def _parts(names: Iterable[str]) -> list[str]:
-    found: set[str] = set()
-    for name in names:
-        found.add(" ".join(name.split()))
-        found.update(part for part in re.split(r"[\s,]+", name) if len(part) >= 3)
-    return sorted((one for one in found if len(one) >= 2), key=len, reverse=True)
-
-
-def _is_iban(text: str) -> bool:
-    plain = re.sub(r"[ -]", "", text).upper()
-    return 15 <= len(plain) <= 34 and sum(c.isdigit() for c in plain) >= 8
-
-
-def _luhn(text: str) -> bool:
-    digits = [int(c) for c in text if c.isdigit()][::-1]
-    total = sum(d if n % 2 == 0 else sum(divmod(2 * d, 10)) for n, d in enumerate(digits))
-    return total % 10 == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +155,7 @@ def refuse_made_up(text: str, cited: Sequence[Source], asked: str) -> None:
     Raises Unusable.
     """
     carried = " ".join(f"{one.title} {one.text}" for one in cited)
-    plain = _ANY_PLACEHOLDER.sub(" ", text)
+    plain = ANY_PLACEHOLDER.sub(" ", text)
     links = {link.rstrip(".,;:!?").casefold() for link in _LINK.findall(plain)}
     if not all(link in carried.casefold() for link in links):
         raise Unusable("It names an address that no cited source has.")
@@ -316,9 +216,7 @@ __all__ = [
     "Drafted",
     "Limits",
     "NoLanguageModel",
-    "Redactor",
     "Source",
-    "Unusable",
     "Used",
     "answer_of",
     "drafted",
@@ -328,5 +226,4 @@ __all__ = [
     "refuse_over",
     "tokens_of",
     "unmarked",
-    "without_persons",
 ]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.errors import Invalid
 from domain.languages import LANGUAGES
 from domain.states import Priority
-from domain.triage import Sentiment, Spam, Topic
+from domain.triage import Guess, Prediction, Sentiment, Spam, Topic
 
 TriageField = Literal["topic", "priority", "sentiment", "team", "spam", "language"]
 FIELDS: Final[tuple[TriageField, ...]] = get_args(TriageField)
@@ -45,13 +45,19 @@ class ModelUnusable(Exception):
 
 
 class FieldSettings(BaseModel):
-    """How a desk wants one of the questions to be answered."""
+    """How a desk wants one of the questions to be answered.
+
+    `threshold` was set by hand, in hundredths; without one a model answers above its own.
+    `withheld` says why nothing is done by itself until a model was measured anew.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     apply: Apply = "earned"
     wanted_precision: float = Field(default=0.9, ge=0.5, le=1.0)
     labels: tuple[str, ...] | None = Field(default=None, max_length=MOST_LABELS)
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    withheld: str | None = None
 
 
 class Question(BaseModel):
@@ -73,21 +79,15 @@ class Question(BaseModel):
 
 
 QUESTIONS: Final[Mapping[TriageField, Question]] = {
-    # Nobody fills these otherwise, and they decide nothing by themselves: a topic sends a ticket
-    # to a team only where somebody said which.
-    "topic": Question(
-        column="topic", labels=tuple(Topic), settings=FieldSettings(apply="always"),
-        own_labels=True, kept=True,
-    ),
-    "sentiment": Question(
-        column="sentiment", labels=tuple(Sentiment), settings=FieldSettings(apply="always")
-    ),
+    # What is done by itself, a desk's own model earns on that desk's tickets.
+    "topic": Question(column="topic", labels=tuple(Topic), own_labels=True, kept=True),
+    "sentiment": Question(column="sentiment", labels=tuple(Sentiment)),
+    "priority": Question(column="priority", labels=tuple(Priority), kept=True),
+    "team": Question(column="team_id", labels=None, kept=True),
+    # Told by script and small words: no model answers, so there is nothing a desk could measure.
     "language": Question(
         column="language", labels=LANGUAGES, settings=FieldSettings(apply="always")
     ),
-    # These are promises and work: a model earns them.
-    "priority": Question(column="priority", labels=tuple(Priority), kept=True),
-    "team": Question(column="team_id", labels=None, kept=True),
     # Whoever is taken for a spammer is not heard, so the bar is higher.
     "spam": Question(
         column="spam", labels=tuple(Spam), settings=FieldSettings(wanted_precision=0.98),
@@ -146,12 +146,16 @@ def labels_of(timeline: Iterable[Happened]) -> dict[TriageField, Label]:
     """
     found: dict[TriageField, Label] = {}
     standing: dict[TriageField, str] = {}
-    answered = False
+    answered = read_on = False
     for event in timeline:
+        read_on = read_on or event.type == "mood_read"
         by_person = event.actor_kind == "user"
         answered = answered or (event.type == "agent_replied" and by_person)
         if event.type == "labelled" and by_person:
             for field, value in _told(event.data):
+                if field == "sentiment" and read_on:
+                    found.pop(field, None)  # of later words: a row has the first ones
+                    continue
                 found[field] = Label(value, "told", event.at)
                 standing.pop(field, None)
             continue
@@ -238,12 +242,16 @@ def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 class Outcome(NamedTuple):
-    """What was right, what was said, how surely, and whether it was said aloud."""
+    """What was right, what was said, how surely, and whether it was said aloud.
+
+    `known`: the text was like what the model knows; about others it is silent at any threshold.
+    """
 
     right: str
     guess: str
     probability: float
     answered: bool
+    known: bool = True
 
 
 class Bin(BaseModel):
@@ -280,17 +288,42 @@ class Measures(BaseModel):
     answered: int
     coverage: float
     precision: float
+    not_taught: int = 0  # decisions for labels that the model was never taught; in nothing above
     confusion: tuple[Count, ...] = ()
     reliability: tuple[Bin, ...] = ()
+    curve: tuple[tuple[int, int], ...] = ()  # answered and right, from each hundredth on
+
+    def at(self, threshold: float | None) -> "Reached | None":
+        """What answers from `threshold` on reach; None where that was not measured.
+
+        Without one: above the threshold that the model was measured with.
+        """
+        if threshold is None:
+            return Reached(self.answered, self.coverage, self.precision)
+        if not self.curve:
+            return None
+        answered, right = self.curve[round(100 * threshold)]
+        return Reached(
+            answered, answered / self.rows if self.rows else 0.0,
+            right / answered if answered else 0.0,
+        )  # fmt: skip
 
 
-def measured(outcomes: Sequence[Outcome]) -> Measures:
+class Reached(NamedTuple):
+    """Of how many a model answers, which share that is, and how much of it is right."""
+
+    answered: int
+    coverage: float
+    precision: float
+
+
+def measured(outcomes: Sequence[Outcome], *, not_taught: int = 0) -> Measures:
     """The measures of what was said. `precision` is that of what was answered, 0 where nothing."""
     rows = len(outcomes)
     if not rows:
         return Measures(
             rows=0, accuracy=0, macro_f1=0, calibration_error=0, answered=0, coverage=0,
-            precision=0,
+            precision=0, not_taught=not_taught,
         )  # fmt: skip
     right = sum(o.guess == o.right for o in outcomes)
     answered = [o for o in outcomes if o.answered]
@@ -303,6 +336,7 @@ def measured(outcomes: Sequence[Outcome]) -> Measures:
         answered=len(answered),
         coverage=len(answered) / rows,
         precision=sum(o.guess == o.right for o in answered) / len(answered) if answered else 0.0,
+        not_taught=not_taught,
         confusion=tuple(
             Count(right=right_, guess=guess, rows=count)
             for (right_, guess), count in sorted(
@@ -311,7 +345,18 @@ def measured(outcomes: Sequence[Outcome]) -> Measures:
             )
         ),
         reliability=bins,
+        curve=_curve(outcomes),
     )
+
+
+def _curve(outcomes: Sequence[Outcome]) -> tuple[tuple[int, int], ...]:
+    """For each hundredth from 0 to 1, how many were surer than that, and how many right."""
+    known = [(o.probability, o.guess == o.right) for o in outcomes if o.known]
+    found: list[tuple[int, int]] = []
+    for hundredth in range(101):
+        known = [one for one in known if one[0] >= hundredth / 100]
+        found.append((len(known), sum(is_right for _, is_right in known)))
+    return tuple(found)
 
 
 def _bins(outcomes: Sequence[Outcome]) -> tuple[Bin, ...]:
@@ -348,8 +393,8 @@ class Judgement(NamedTuple):
 def judged(challenger: Measures, champion: Measures, *, named: str) -> Judgement:
     """Whether the challenger takes the place of what answers now, both asked the same rows.
 
-    A model that is wrong more often, that forgets rare labels, or whose probabilities can be
-    believed less is refused; one that is the same in everything changes nothing.
+    A model that is wrong more often, that forgets rare labels, or whose answers or probabilities
+    can be believed less is refused; one that is the same in everything changes nothing.
     """
     said = (
         f"{_share(challenger.accuracy)} of {challenger.rows} later decisions right, {named}"
@@ -372,6 +417,16 @@ def judged(challenger: Measures, champion: Measures, *, named: str) -> Judgement
             f" {challenger.calibration_error:.3f}, {named} {champion.calibration_error:.3f}"
             f" ({said}).",
         )
+    if (
+        min(challenger.answered, champion.answered) >= LEAST_ANSWERED
+        and challenger.precision < champion.precision - FORGETFUL
+        and challenger.accuracy < champion.accuracy + FORGETFUL
+    ):
+        return Judgement(
+            False,
+            f"What it answers is right less often: {_share(challenger.precision)}, {named}"
+            f" {_share(champion.precision)} ({said}).",
+        )
     gains = (
         challenger.accuracy > champion.accuracy,
         challenger.macro_f1 > champion.macro_f1,
@@ -386,19 +441,39 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def is_applied(settings: FieldSettings, measures: Measures | None) -> bool:
-    """Whether an answer is done, not only suggested. `measures` are those of the desk's own model.
+def has_earned(settings: FieldSettings, measures: Measures | None) -> bool:
+    """Whether the answers of the desk's own model reach the bar, on rows it had not seen.
 
     The one that ships was never measured on this desk's tickets, so it earns nothing.
     """
+    reached = measures.at(settings.threshold) if measures is not None else None
+    return (
+        reached is not None
+        and reached.answered >= LEAST_ANSWERED
+        and reached.precision >= settings.wanted_precision
+    )
+
+
+def is_applied(settings: FieldSettings, measures: Measures | None) -> bool:
+    """Whether an answer is done, not only suggested; `measures` are of the desk's own model."""
+    if settings.withheld is not None:
+        return False
     match settings.apply:
         case "never":
             return False
         case "always":
             return True
         case "earned":
-            return (
-                measures is not None
-                and measures.answered >= LEAST_ANSWERED
-                and measures.precision >= settings.wanted_precision
-            )
+            return has_earned(settings, measures)
+
+
+def at_threshold(guess: Guess, threshold: float | None) -> Guess:
+    """The guess, said aloud or withheld as a threshold set by hand wants it.
+
+    What ships has reasons of its own to be silent, which no threshold takes away: by hand it can
+    only be made to say less.
+    """
+    if threshold is None:
+        return guess
+    silent = guess.out_of_scope if isinstance(guess, Prediction) else guess.abstained
+    return guess.model_copy(update={"abstained": silent or guess.probability < threshold})

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from domain.courtesies import FILLERS
 from domain.languages import SMALL_WORDS
 
 MOST_ASKED: Final = 60
@@ -190,7 +191,12 @@ def _telling(word: str) -> float:
 
 @lru_cache(maxsize=1)
 def _small() -> frozenset[str]:
-    return frozenset(folded(word) for word in SMALL_WORDS)
+    return frozenset(folded(word) for word in SMALL_WORDS | FILLERS)
+
+
+def says_little(word: str) -> bool:
+    """Whether a folded word holds sentences together, greets or asks for help, and no more."""
+    return word in _small()
 
 
 class Spread:
@@ -295,10 +301,12 @@ class Scorer:
                 strength = max(strength, _IN_BODY * body.has(word, misspelt=misspelt))
             if strength:
                 parts[word] = strength * weight
+        why = sorted(parts.keys() - _small(), key=lambda word: (-parts[word], word))[:5]
+        if not why:  # they greet alike
+            return Score(0.0, ())
         # Long texts hold any word by chance.
         longer = 1 + 0.2 * math.log(max(1.0, body.count / _USUAL_LENGTH))
         value = min(1.0, sum(parts.values()) / (self._whole * longer))
-        why = sorted(parts, key=lambda word: (-parts[word], word))[:5]
         return Score(round(value, 4), tuple(why))
 
 
@@ -420,6 +428,7 @@ __all__ = [
     "keys_of",
     "rarity",
     "resemblance",
+    "says_little",
     "snippet",
     "together",
     "words_in",

@@ -105,6 +105,23 @@ class Effect(_Frozen):
     id: str
 
 
+MOOD = "mood"
+"""The id of an effect of kind `triage` that reads a later message instead of the first. It is of
+that kind so that workflows which began before there was any carry it out too."""
+
+
+def to_read(ticket: Ticket) -> tuple[Effect, ...]:
+    """What models are to be asked about a ticket: all about its beginning, then how its customer
+    sounds by now."""
+    if ticket.category.is_over:
+        return ()
+    if ticket.triage == "pending":
+        return (Effect(kind="triage", id="triage"),)
+    if ticket.triage == "done" and ticket.mood_due is not None:
+        return (Effect(kind="triage", id=MOOD),)
+    return ()
+
+
 class TicketState(_Frozen):
     """A ticket as the workflow needs it, after time was brought up to `Advance.now`."""
 

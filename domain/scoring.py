@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.states import Category
+from domain.triage import Level
 
 MOST: Final = 100
 RECENT: Final = timedelta(days=30)
@@ -25,6 +26,7 @@ _TIERS: Final[Mapping[str, int]] = {
     "business": 40,
 }  # fmt: skip
 _NEGATIVE: Final = 100
+_FRUSTRATED: Final = 120
 BREACHED: Final = 250
 DUE: Final = ((timedelta(hours=1), 200), (timedelta(hours=4), 120), (timedelta(days=1), 50))
 """What is due within so long, and what that is worth."""
@@ -68,7 +70,10 @@ class Pressure(BaseModel):
     priority_probability: float = Field(default=1.0, ge=0, le=1)
     sentiment: str | None = None
     sentiment_probability: float = Field(default=1.0, ge=0, le=1)
+    frustration: float = Field(default=0.0, ge=0, le=1)
+    frustration_words: tuple[str, ...] = ()
     topic: str | None = None
+    topic_probability: float = Field(default=1.0, ge=0, le=1)
     tier: str | None = None
     breached: bool = False
     due_at: datetime | None = None
@@ -83,13 +88,17 @@ def pressure(get: Callable[[str], object]) -> Pressure:
     What models read off it counts as far as they are sure of it and nobody decided otherwise.
     """
     said, sure = _read(get)
+    frustration, words = _frustrated(get)
     return Pressure(
         category=Category(str(get("category"))),
         priority=said["priority"],
         priority_probability=sure["priority"],
         sentiment=said["sentiment"],
         sentiment_probability=sure["sentiment"],
-        topic=_text(get("topic")),
+        frustration=frustration,
+        frustration_words=words,
+        topic=said["topic"],
+        topic_probability=sure["topic"],
         tier=_text(get("tier")),
         breached=get("breached_at") is not None,
         due_at=_time(get("next_due_at")),
@@ -105,7 +114,8 @@ def pressure_of(get: Callable[[str], object]) -> int:
     return (
         round(_PRIORITY.get(said["priority"] or "", 0) * sure["priority"])
         + (round(_NEGATIVE * sure["sentiment"]) if said["sentiment"] == "negative" else 0)
-        + _TOPIC.get(_text(get("topic")) or "", 0)
+        + round(_FRUSTRATED * _frustrated(get)[0])
+        + round(_TOPIC.get(said["topic"] or "", 0) * sure["topic"])
         + _tier_points(_text(get("tier")))
         + min(_MOST_AGAIN, _AGAIN * max(0, int(str(get("unanswered"))) - 1))
         + _BEFORE * min(MOST_BEFORE, int(str(get("earlier"))))
@@ -137,6 +147,7 @@ def scored(ticket: Pressure, *, now: datetime) -> Score:
         for name, tenths, because in (
             _priority(ticket),
             _sentiment(ticket),
+            _frustration(ticket),
             _topic(ticket),
             _tier(ticket),
             _promise(ticket, now),
@@ -157,11 +168,11 @@ def scored(ticket: Pressure, *, now: datetime) -> Score:
 
 
 def _read(get: Callable[[str], object]) -> tuple[dict[str, str | None], dict[str, float]]:
-    """Priority and mood: what stands; else what a model was sure enough of to say."""
+    """Priority, mood and topic: what stands; else what a model was sure enough of to say."""
     verdict = get("verdict")
     decided = get("decided")
     said: dict[str, str | None] = {}
-    sure = {"priority": 1.0, "sentiment": 1.0}
+    sure = {"priority": 1.0, "sentiment": 1.0, "topic": 1.0}
     for name in sure:
         value = _text(get(name))
         guess = verdict.get(name) if isinstance(verdict, Mapping) else None
@@ -171,6 +182,17 @@ def _read(get: Callable[[str], object]) -> tuple[dict[str, str | None], dict[str
                 value, sure[name] = str(guess["label"]), float(guess["probability"])
         said[name] = value
     return said, sure
+
+
+def _frustrated(get: Callable[[str], object]) -> tuple[float, tuple[str, ...]]:
+    """How fed up the last verdict found the customer, from where that is worth a name, and why."""
+    verdict = get("verdict")
+    read = verdict.get("frustration") if isinstance(verdict, Mapping) else None
+    if not isinstance(read, Mapping) or read["level"] == Level.NONE:
+        return 0.0, ()
+    return float(read["value"]), tuple(
+        str(sign["words"]) for sign in read["signs"] if sign["kind"] not in ("mood", "before")
+    )
 
 
 def _text(value: object) -> str | None:
@@ -200,8 +222,15 @@ def _sentiment(ticket: Pressure) -> Reason:
     return ("sentiment", points, said)
 
 
+def _frustration(ticket: Pressure) -> Reason:
+    points = round(_FRUSTRATED * ticket.frustration)
+    words = ", ".join(f"“{one}”" for one in ticket.frustration_words[:3])
+    return ("frustration", points, f"The customer is frustrated{': ' if words else ''}{words}.")
+
+
 def _topic(ticket: Pressure) -> Reason:
-    return ("topic", _TOPIC.get(ticket.topic or "", 0), f"It is about {ticket.topic}.")
+    points = round(_TOPIC.get(ticket.topic or "", 0) * ticket.topic_probability)
+    return ("topic", points, f"It is about {ticket.topic}{_sure(ticket.topic_probability)}.")
 
 
 def _tier_points(tier: str | None) -> int:

@@ -95,3 +95,16 @@ class RelationKind(StrEnum):
     PROBLEM = "problem"  # source is the problem behind incident target
     MERGED_INTO = "merged_into"  # written by merge only
     SPLIT_FROM = "split_from"  # written by split only
+
+
+class Tier(StrEnum):
+    """What an organization is to the desk; `domain.scoring` says what each counts."""
+
+    PLATINUM = "platinum"
+    VIP = "vip"
+    ENTERPRISE = "enterprise"
+    GOLD = "gold"
+    PREMIUM = "premium"
+    SILVER = "silver"
+    BUSINESS = "business"
+    STANDARD = "standard"

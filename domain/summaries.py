@@ -2,7 +2,8 @@
 
 Nothing is put into other words, so nothing can be made up: each sentence names the message it is
 from. A sentence is chosen for what it shares with the rest of the conversation, for where it
-stands, and for who said it. No word lists: it works in any language that separates sentences.
+stands, and for who said it, in any language that separates sentences. Addresses, numbers and lists
+of goods come again and again without saying anything: they are left out.
 """
 
 import math
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-from domain.lexical import resemblance, words_in
+from domain.lexical import resemblance, says_little, words_in
 from domain.triage import own_words
 
 Author = Literal["customer", "agent", "machine"]
@@ -29,6 +30,23 @@ _SAME: Final = 0.6
 _SHORT: Final = 3
 _FADE: Final = 0.12  # how much less each further sentence of a message says
 _OPENING: Final = 2  # of the customer's messages that state the problem
+_NUMBERED: Final = 0.35  # of the words of a sentence; with more it is a list or an address
+_SPOKEN: Final = 2  # small words that make a line with a number to call a sentence all the same
+_OF_NUMBERS: Final = 0.1
+_MARKED: Final = re.compile(
+    r"[\w.+-]+@[\w-]+\.\w|https?://|\bwww\.|\+?\(?\d[\d ()/.-]{6,}\d"  # mail, page, telephone
+    r"|\b(?:tel|phone|fon|telefon|mobil|mobile|cell|fax|iban|bic|vat|ust|hrb|skype)\b"
+    r"|\b(?:registered office|managing directors?|company (?:no|number)|geschäftsführer\w*"
+    r"|amtsgericht|handelsregister|steuernummer|kundennummer|customer (?:no|number|id))\b"
+    r"|\d[.,]\d\d ?(?:€|eur|usd|chf|gbp|\$|£)|(?:€|\$|£|eur|usd) ?\d|\b\d+ ?(?:x|×|stk|pcs|st\.)\b"
+    r"|\b(?:art|sku|item|pos|artikel)\b[\w.-]* ?(?:no|nr)?[.:#]* ?\w*\d",
+    re.IGNORECASE,
+)
+_DISCLAIMED: Final = re.compile(
+    r"(?:confidential|vertraulich\w*|intended (?:solely |only )?for the|intended recipient"
+    r"|bestimmt(?:e|er|en)? (?:empfänger|adressat)\w*|before printing|umweltbewusst)",
+    re.IGNORECASE,
+)
 _BETWEEN: Final = re.compile(r"(?<=[.!?…])[\s]+|\s*\n\s*|(?<=[。！？।؟])\s*")
 
 
@@ -75,6 +93,7 @@ def summary(subject: str, messages: Sequence[Said]) -> Summary:
     placed = [one for number, message in enumerate(read) for one in _sentences(number, message)]
     if not placed:
         return Summary((), (), ())
+    placed = [one for one in placed if _says_something(one)] or placed
     weights = _weights(placed, subject)
     opening = _opening(read)
     last = _closing(read, opening)
@@ -142,6 +161,18 @@ def _sentences(number: int, message: Said) -> list[_Placed]:
     return found
 
 
+def _says_something(one: _Placed) -> bool:
+    """Whether it is a sentence somebody wrote, not an address, a list of goods or small print."""
+    text = one.sentence.text
+    small = sum(map(says_little, one.words))
+    if _DISCLAIMED.search(text):
+        return False
+    numbers = sum(any(c.isdigit() for c in word) for word in one.words)
+    if numbers > _NUMBERED * len(one.words) and small < _SPOKEN:
+        return False
+    return small >= _SPOKEN or _MARKED.search(text) is None
+
+
 def _weights(placed: Sequence[_Placed], subject: str) -> dict[str, float]:
     """What a word says: more where it comes again, little where everybody says it."""
     met = Counter(word for one in placed for word in set(one.words))
@@ -150,7 +181,9 @@ def _weights(placed: Sequence[_Placed], subject: str) -> dict[str, float]:
     for word, count in met.items():
         share = count / len(placed)
         weight = math.log(1 + count) * (1 - min(share, 0.9))
-        if len(word) <= _SHORT and word.isascii() and not word.isdigit():
+        if any(c.isdigit() for c in word):
+            weight *= 1 if word in about else _OF_NUMBERS  # "order 4711", not a telephone's
+        elif len(word) <= _SHORT and word.isascii():
             weight *= 0.3
         weights[word] = weight * (2 if word in about else 1)
     return weights

@@ -99,6 +99,36 @@ class Prediction(Guess):
     model_version: str
 
 
+class Level(StrEnum):
+    """How fed up somebody is, as a lead looks for it: not, be careful, call them."""
+
+    NONE = "none"
+    SOME = "some"
+    HIGH = "high"
+
+
+class Sign(BaseModel):
+    """Words that spoke for frustration, of which kind, and how loudly."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    words: str
+    weight: float = Field(ge=0, le=1)
+
+
+class Frustration(BaseModel):
+    """From 0 (calm) to 1, what that is called, and what it was read off; `domain/frustration.py`
+    reads it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float = Field(ge=0, le=1)
+    level: Level
+    signs: tuple[Sign, ...] = ()
+    rules: str  # which version of them has read it
+
+
 class Verdict(BaseModel):
     """What the models think of one message. A `Prediction` says more than a bare `Guess`.
 
@@ -115,6 +145,7 @@ class Verdict(BaseModel):
     language: Prediction | Guess | None = None
     team: Prediction | Guess | None = None
     spam: Prediction | Guess | None = None  # verdicts of before the question was asked have none
+    frustration: Frustration | None = None  # by rules; verdicts of before there were any have none
     input_sha256: str | None = None  # of the words it is about
 
 
@@ -224,6 +255,12 @@ def own_words(text: str) -> str:
 def unquoted(text: str) -> str:
     """Likewise with the signature, and with nothing where all of it is quoted."""
     return "\n".join(_without_quotes(_lines(_plain(text)))).strip()[:LONGEST]
+
+
+def said_anew(text: str) -> str:
+    """What a reply says in words of its own: nothing where all of it is quoted or signature."""
+    own = "\n".join(_without_signature(_without_quotes(_lines(_plain(text))))).strip()
+    return own[:LONGEST] if any(character.isalnum() for character in own) else ""
 
 
 def _plain(text: str) -> str:

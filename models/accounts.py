@@ -33,6 +33,7 @@ class Tenant(Base):
     # an older number reloads before it decides.
     config_version: Mapped[int] = mapped_column(server_default="1")
     rate_class: Mapped[str] = mapped_column(Text, server_default="standard")
+    retraining_looked_at: Mapped[datetime | None]  # whose turn it is to learn
     created_at: Mapped[datetime]
 
 

@@ -21,6 +21,7 @@ class TriageField(Base):
         CheckConstraint(_FIELD, name="field"),
         CheckConstraint("apply in ('never', 'earned', 'always')", name="apply"),
         CheckConstraint("wanted_precision between 0.5 and 1", name="wanted_precision"),
+        CheckConstraint("threshold between 0 and 1", name="threshold"),
     )
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(
@@ -30,6 +31,8 @@ class TriageField(Base):
     apply: Mapped[str] = mapped_column(Text)
     wanted_precision: Mapped[float]
     labels: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    threshold: Mapped[float | None]  # set by hand
+    withheld: Mapped[str | None] = mapped_column(Text)  # why, until a model was measured anew
     updated_at: Mapped[datetime]
 
 
@@ -62,6 +65,10 @@ class TriageModel(Owned, Base):
     version: Mapped[int]
     state: Mapped[str] = mapped_column(Text)
     detail: Mapped[str | None] = mapped_column(Text)  # why it became what it is
+    # Why it does not answer unless somebody insists: it was refused, or fell. Never taken away.
+    objection: Mapped[str | None] = mapped_column(Text)
+    replaced_by: Mapped[int | None]  # the version that was measured to be better
+    live: Mapped[Json | None]  # what people made of its answers, as last counted
     problem: Mapped[str | None] = mapped_column(Text)  # why its file could not be used
     requested_by: Mapped[uuid.UUID | None]  # nobody: the schedule
     progress: Mapped[float] = mapped_column(server_default="0")

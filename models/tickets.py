@@ -99,6 +99,7 @@ class Ticket(Owned, Base):
         CheckConstraint("priority in ('low','normal','high','urgent')", name="priority"),
         CheckConstraint("type in ('question','incident','problem','task')", name="type"),
         CheckConstraint("spam in ('spam', 'not_spam')", name="spam"),
+        CheckConstraint("frustration in ('none', 'some', 'high')", name="frustration"),
         CheckConstraint("char_length(subject) between 1 and 500", name="subject_length"),
         Index("ix_tickets_updated", "tenant_id", text("updated_at desc"), text("id desc")),
         Index("ix_tickets_created", "tenant_id", text("created_at desc"), text("id desc")),
@@ -236,10 +237,12 @@ class Ticket(Owned, Base):
     triage: Mapped[str] = mapped_column(Text, server_default="pending")
     topic: Mapped[str | None] = mapped_column(Text)
     sentiment: Mapped[str | None] = mapped_column(Text)
+    frustration: Mapped[str | None] = mapped_column(Text)
     spam: Mapped[str | None] = mapped_column(Text)
     verdict: Mapped[Json | None]
     # Fields a person has decided; a model's verdict never touches them.
     decided: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    mood_due: Mapped[int | None]  # of what event the words wait to be read
 
     # What its score is made of, see domain/scoring.py.
     pressure: Mapped[int] = mapped_column(server_default="0")

@@ -10,10 +10,11 @@ from typing import Literal
 from email_validator import EmailNotValidError, validate_email
 
 from domain.errors import Conflict, Invalid, NotFound
+from domain.states import Tier
 from models import ledger
 from models.base import new_id
 from models.session import Row, Work
-from services import retelling
+from services import retelling, tiers
 
 IdentityKind = Literal["email", "phone", "chat", "external"]
 
@@ -275,11 +276,13 @@ async def remove_identity(work: Work, customer_id: uuid.UUID, identity_id: uuid.
 
 # Organizations.
 
+_ORGANIZATION = "id, name, domains, fields ->> 'tier' as tier, created_at, updated_at"
+
 
 async def organization(work: Work, organization_id: uuid.UUID) -> Row:
     """An organization. Raises NotFound."""
     row = await work.row(
-        "select * from organizations where tenant_id = :tenant and id = :id",
+        f"select {_ORGANIZATION} from organizations where tenant_id = :tenant and id = :id",
         {"tenant": work.tenant_id, "id": organization_id},
     )
     if row is None:
@@ -288,7 +291,12 @@ async def organization(work: Work, organization_id: uuid.UUID) -> Row:
 
 
 async def organizations(
-    work: Work, *, limit: int, before: uuid.UUID | None = None, starts_with: str | None = None
+    work: Work,
+    *,
+    limit: int,
+    before: uuid.UUID | None = None,
+    starts_with: str | None = None,
+    tier: Tier | None = None,
 ) -> Sequence[Row]:
     """Organizations, newest first."""
     conditions, values = "", {"tenant": work.tenant_id, "limit": limit}
@@ -298,27 +306,32 @@ async def organizations(
     if starts_with:
         conditions += " and starts_with(lower(name), :start)"
         values["start"] = starts_with.lower()
+    if tier is not None:
+        conditions += " and lower(trim(fields ->> 'tier')) = :tier"
+        values["tier"] = tier
     return await work.rows(
-        f"select * from organizations where tenant_id = :tenant{conditions}"
+        f"select {_ORGANIZATION} from organizations where tenant_id = :tenant{conditions}"
         " order by id desc limit :limit",
         values,
     )
 
 
 async def create_organization(
-    work: Work, *, name: str, domains: Sequence[str], now: datetime
+    work: Work, *, name: str, domains: Sequence[str], tier: Tier | None = None, now: datetime
 ) -> uuid.UUID:
     """A new organization. Raises NameTaken, Conflict for a domain that is another's."""
     await _refuse_taken(work, None, name=name, domains=domains)
     organization_id = new_id()
     await work.execute(
         "insert into organizations (tenant_id, id, name, domains, fields, created_at, updated_at)"
-        " values (:tenant, :id, :name, :domains, '{}', :now, :now)",
+        " values (:tenant, :id, :name, :domains, jsonb_strip_nulls("
+        " jsonb_build_object('tier', cast(:tier as text))), :now, :now)",
         {
             "tenant": work.tenant_id,
             "id": organization_id,
             "name": name,
             "domains": list(domains),
+            "tier": tier,
             "now": now,
         },
     )
@@ -326,9 +339,17 @@ async def create_organization(
 
 
 async def change_organization(
-    work: Work, organization_id: uuid.UUID, changes: Mapping[str, object], *, now: datetime
+    work: Work,
+    organization_id: uuid.UUID,
+    changes: Mapping[str, object],
+    *,
+    by: uuid.UUID | None = None,
+    now: datetime,
 ) -> dict[str, list[object]]:
-    """Puts new values in place; what changed, as [before, after]."""
+    """Puts new values in place; what changed, as [before, after].
+
+    Its open tickets hear of another tier once this is committed, some at a time.
+    """
     name, domains = changes.get("name"), changes.get("domains")
     await _refuse_taken(
         work,
@@ -336,7 +357,26 @@ async def change_organization(
         name=str(name) if name is not None else None,
         domains=[str(d) for d in domains] if isinstance(domains, list | tuple) else (),
     )
-    return await _change(work, "organizations", organization_id, changes, ("name", "domains"), now)
+    before = await hold(work, "organizations", organization_id)
+    changed = await _change(
+        work, "organizations", organization_id, changes, ("name", "domains"), now
+    )
+    was = before["fields"].get("tier")
+    if "tier" in changes and changes["tier"] != was:
+        await work.execute(
+            "update organizations set fields = jsonb_strip_nulls((fields - 'tier')"
+            " || jsonb_build_object('tier', cast(:tier as text))), updated_at = :now"
+            " where tenant_id = :tenant and id = :id",
+            {
+                "tier": changes["tier"],
+                "now": now,
+                "tenant": work.tenant_id,
+                "id": organization_id,
+            },
+        )
+        changed["tier"] = [was, changes["tier"]]
+        await tiers.begin(work, organization_id, by=by)
+    return changed
 
 
 async def remove_organization(work: Work, organization_id: uuid.UUID) -> None:

@@ -10,8 +10,8 @@ from datetime import datetime
 from domain import digests
 from domain.desk import Desk
 from domain.digests import MOST_ANSWERED, MOST_MESSAGES, PARTS, PROMPT_VERSION, Line
-from domain.drafting import Redactor
 from domain.permissions import Principal
+from domain.redaction import Redactor
 from domain.triage import own_words
 from models.session import Database, Row, Work
 from services import language_models, suggestions

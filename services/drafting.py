@@ -8,9 +8,10 @@ from typing import Final
 
 from domain import drafting
 from domain.desk import Desk
-from domain.drafting import MOST_ANSWERED, MOST_SOURCES, PROMPT_VERSION, Redactor, Source
+from domain.drafting import MOST_ANSWERED, MOST_SOURCES, PROMPT_VERSION, Source
 from domain.errors import NotFound
 from domain.permissions import Principal
+from domain.redaction import Redactor, without_persons
 from domain.triage import own_words
 from models.session import Database, Row, Work
 from services import language_models, suggestions
@@ -69,14 +70,17 @@ async def ask(
     redactor = Redactor([*names, agent.name if agent else ""])
     subject = redactor.redacted(asking.subject)
     words = tuple(redactor.redacted(own_words(text)) for text in asking.latest)
+
+    def own(one: Suggestion, text: str) -> str:
+        """What the desk says to everybody stays; of past replies, what is about others goes."""
+        return without_persons(text, others) if one.kind == "reply" else text
+
     # A canned response is filled in already: this customer's and this agent's names are in it.
     sources = tuple(
         Source(
             f"S{place}",
-            redactor.redacted(drafting.without_persons(one.title, others)),
-            redactor.redacted(drafting.without_persons(one.text, others))[
-                : drafting.LONGEST_SOURCE
-            ],
+            redactor.redacted(own(one, one.title)),
+            redactor.redacted(own(one, one.text))[: drafting.LONGEST_SOURCE],
         )
         for place, one in enumerate(chosen, start=1)
     )

@@ -22,7 +22,7 @@ _LAST = uuid.UUID(int=2**128 - 1)
 _JUDGED_COLUMNS = ", ".join(f"'{column}'" for column in COLUMNS.values())
 # The first words are those that triage read: written in this ticket, whatever was merged in since.
 _PAST = (
-    "select t.id, t.number, t.created_at,"
+    "select t.id, t.number, t.created_at, t.category in ('resolved', 'closed') as is_over,"
     " coalesce((select e.data ->> 'subject' from events e where e.tenant_id = t.tenant_id"
     "  and e.ticket_id = t.id and e.seq = 1), t.subject) as subject,"
     " (select left(m.body_text, 60000) from messages m where m.tenant_id = t.tenant_id"
@@ -31,7 +31,8 @@ _PAST = (
     "   'changes', e.changes, 'data', case when e.type in ('labelled', 'triaged') then e.data"
     "   else '{}' end, 'at', e.occurred_at, 'in_bulk', jsonb_exists(e.cause, 'bulk'))"
     "   order by e.seq) from events e where e.tenant_id = t.tenant_id and e.ticket_id = t.id"
-    "   and (e.type in ('labelled', 'triaged', 'agent_replied') or jsonb_exists_any(e.changes,"
+    "   and (e.type in ('labelled', 'triaged', 'mood_read', 'agent_replied')"
+    "    or jsonb_exists_any(e.changes,"
     f"    array[{_JUDGED_COLUMNS}, 'category']))) as timeline"
     " from tickets t where t.tenant_id = :tenant and t.category <> 'merged'"
     " and (t.created_at, t.id) < (coalesce(cast(:until as timestamptz), 'infinity'), :before)"
@@ -47,6 +48,8 @@ class Past(NamedTuple):
     text: str
     labels: Mapping[TriageField, Label]
     verdicts: Sequence["Said"]
+    is_over: bool = False
+    read_on: bool = False  # the mood of later words was read
 
 
 class Said(NamedTuple):
@@ -102,6 +105,8 @@ def past_of(row: Row) -> Past:
         text=words_of(row["subject"], row["body"] or "")[:LONGEST_TAUGHT],
         labels=labels_of(happened(event) for event in timeline),
         verdicts=[said(event) for event in timeline if event["type"] == "triaged"],
+        is_over=row["is_over"],
+        read_on=any(event["type"] == "mood_read" for event in timeline),
     )
 
 
@@ -128,6 +133,8 @@ def said(event: Mapping[str, object]) -> Said:
         brief = data.get(field)
         if isinstance(guess, Mapping):
             guesses[field] = guess
+        elif isinstance(brief, Mapping):  # the mood of a later message
+            guesses[field] = brief
         elif isinstance(brief, Sequence) and not isinstance(brief, str) and len(brief) == 2:
             applied = field in cast("Sequence[str]", data.get("applied") or ())
             guesses[field] = {

@@ -17,8 +17,9 @@ from psycopg.types.json import Jsonb
 
 from adapters.language_model import Completion, Endpoint, LanguageModels, ModelAway
 from domain import drafting
-from domain.drafting import Limits, NoLanguageModel, Redactor, Unusable, Used
+from domain.drafting import Limits, NoLanguageModel, Used
 from domain.errors import Invalid
+from domain.redaction import Redactor, Unusable
 from models.session import Database, Row, Work
 from services.sealing import Seal, Unsealable
 from services.webhooks import checked_url

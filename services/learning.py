@@ -1,14 +1,13 @@
-"""A desk's own models: asked for, promoted, rolled back; how each question is to be answered."""
+"""A desk's own models: asked for, listed, asked about the past; how each question is answered."""
 
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.learning import (
-    COLUMNS,
     DEFAULTS,
     FIELDS,
     MOST_LABELS,
@@ -21,12 +20,10 @@ from domain.learning import (
 )
 from domain.permissions import Principal
 from models.base import new_id
-from models.session import Database, Row, Statement, Work
+from models.session import Row, Statement, Work
 from services import audit, jobs
 from services.tickets import Origin
 
-NEW_DECISIONS: Final = 25  # tickets that people judged since the last training, to train by itself
-RETRIED_AFTER: Final = timedelta(hours=20)
 MOST_BACKTESTED: Final = 20_000
 
 
@@ -44,12 +41,6 @@ class BacktestNotFound(NotFound):
         super().__init__("There is no such backtest.")
 
 
-class WorseModel(Conflict):
-    """The gate: what was measured to be worse does not answer, unless somebody insists."""
-
-    code = "worse_model"
-
-
 # How each question is to be answered.
 
 
@@ -61,7 +52,8 @@ async def settings_of(work: Work) -> dict[TriageField, FieldSettings]:
 
 def field_settings(tenant_id: uuid.UUID) -> Statement:
     return (
-        "select field, apply, wanted_precision, labels from triage_fields where tenant_id = %s",
+        "select field, apply, wanted_precision, labels, threshold, withheld from triage_fields"
+        " where tenant_id = %s",
         (tenant_id,),
     )
 
@@ -69,7 +61,7 @@ def field_settings(tenant_id: uuid.UUID) -> Statement:
 def champions(tenant_id: uuid.UUID) -> Statement:
     """The models that answer, with what their answers have earned."""
     return (
-        "select id, field, version, sha256, measures from triage_models"
+        "select id, field, version, sha256, measures, threshold, labels from triage_models"
         " where tenant_id = %s and state = 'champion'",
         (tenant_id,),
     )
@@ -81,6 +73,8 @@ def read_settings(rows: Sequence[Row]) -> dict[TriageField, FieldSettings]:
             apply=row["apply"],
             wanted_precision=row["wanted_precision"],
             labels=tuple(row["labels"]) if row["labels"] is not None else None,
+            threshold=row["threshold"],
+            withheld=row["withheld"],
         )
         for row in rows
     }
@@ -109,6 +103,7 @@ def _question(
     name: TriageField, settings: FieldSettings, champion: Row | None, teams: Sequence[str]
 ) -> Row:
     measures = Measures.model_validate(champion["measures"]) if champion else None
+    reached = measures.at(settings.threshold) if measures else None
     shipped = shipped_labels(name)
     return {
         "field": name,
@@ -118,38 +113,68 @@ def _question(
         "own_labels": settings.labels is not None,
         "model": f"{name}-{champion['version']}" if champion else None,
         "model_id": champion["id"] if champion else None,
-        "precision": measures.precision if measures else None,
-        "coverage": measures.coverage if measures else None,
+        "threshold": (
+            settings.threshold
+            if settings.threshold is not None
+            else (champion["threshold"] if champion else None)
+        ),
+        "threshold_by_hand": settings.threshold is not None,
+        "answered": reached.answered if reached else None,
+        "precision": reached.precision if reached else None,
+        "coverage": reached.coverage if reached else None,
         "applied": is_applied(settings, measures),
+        "withheld": settings.withheld,
     }
 
 
 async def set_field(
     work: Work, name: TriageField, given: Mapping[str, object], *, now: datetime
 ) -> tuple[Row, dict[str, object]]:
-    """The question as it is to be answered from now on. Raises Invalid."""
+    """The question as it is to be answered from now on. Raises Invalid.
+
+    Whoever says `always` means it, so nothing is withheld any longer.
+    """
     await alone(work, name)
     before = (await settings_of(work))[name]
-    labels = given.get("labels", before.labels)
+    said = dict(given)
+    labels = said.get("labels", before.labels)
     if not QUESTIONS[name].own_labels and labels is not None:
         raise Invalid(
             f"The labels of {name} are fixed: those of the desk itself.",
             fields={"/labels": "can be given for topics only"},
         )
-    clean = _clean_labels(labels) if labels is not None else None
-    after = FieldSettings.model_validate({**before.model_dump(), **given, "labels": clean})
-    changes: dict[str, object] = {
-        key: [was, new]
-        for key, was in before.model_dump(mode="json").items()
-        if was != (new := after.model_dump(mode="json")[key])
-    }
+    said["labels"] = _clean_labels(labels) if labels is not None else None
+    if said.get("threshold") is not None:
+        said["threshold"] = round(float(str(said["threshold"])), 2)
+    if said.get("apply") == "always":
+        said["withheld"] = None
+    after = FieldSettings.model_validate({**before.model_dump(), **said})
+    changes = await _store(work, name, before, after, now)
+    return await question(work, name), changes
+
+
+async def withhold(
+    work: Work, name: TriageField, because: str | None, *, now: datetime
+) -> dict[str, object]:
+    """Answers are only suggested until a model was measured anew (None: it was); what changed."""
+    before = (await settings_of(work))[name]
+    after = before.model_copy(update={"withheld": because})
+    return await _store(work, name, before, after, now)
+
+
+async def _store(
+    work: Work, name: TriageField, before: FieldSettings, after: FieldSettings, now: datetime
+) -> dict[str, object]:
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    changes: dict[str, object] = {key: [old[key], new[key]] for key in old if old[key] != new[key]}
     if changes:
         await work.execute(
             "insert into triage_fields"
-            " (tenant_id, field, apply, wanted_precision, labels, updated_at)"
-            " values (:tenant, :field, :apply, :wanted_precision, :labels, :now)"
-            " on conflict (tenant_id, field) do update set apply = excluded.apply,"
+            " (tenant_id, field, apply, wanted_precision, labels, threshold, withheld, updated_at)"
+            " values (:tenant, :field, :apply, :wanted_precision, :labels, :threshold, :withheld,"
+            " :now) on conflict (tenant_id, field) do update set apply = excluded.apply,"
             " wanted_precision = excluded.wanted_precision, labels = excluded.labels,"
+            " threshold = excluded.threshold, withheld = excluded.withheld,"
             " updated_at = excluded.updated_at",
             {
                 "tenant": work.tenant_id,
@@ -157,10 +182,12 @@ async def set_field(
                 "apply": after.apply,
                 "wanted_precision": after.wanted_precision,
                 "labels": list(after.labels) if after.labels is not None else None,
+                "threshold": after.threshold,
+                "withheld": after.withheld,
                 "now": now,
             },
         )
-    return await question(work, name), changes
+    return changes
 
 
 def _clean_labels(given: object) -> tuple[str, ...]:
@@ -238,7 +265,7 @@ async def train(
     if not made:
         raise Conflict(f"A model of {field} is being taught already. Wait for it, or cancel it.")
     await work.batch(jobs.told("retrain", work.tenant_id, job_id))
-    await _audit(work, caller, origin, "triage_model.queued", job_id, {"field": field}, now)
+    await note(work, caller, origin, "triage_model.queued", job_id, {"field": field}, now)
     work.wake_relay()
     return await model(work, job_id)
 
@@ -247,7 +274,7 @@ async def cancel(
     work: Work, model_id: uuid.UUID, *, caller: Principal, origin: Origin, now: datetime
 ) -> Row:
     """The training stops; what answers now goes on."""
-    row = await _locked(work, model_id)
+    row = await locked(work, model_id)
     if row["state"] not in ("queued", "training"):
         raise Conflict(f"This model is {row['state']}; there is no training to cancel.")
     await work.execute(
@@ -255,90 +282,8 @@ async def cancel(
         " finished_at = :now where tenant_id = :tenant and id = :id",
         {"tenant": work.tenant_id, "id": model_id, "now": now},
     )
-    await _audit(work, caller, origin, "triage_model.cancelled", model_id, {}, now)
+    await note(work, caller, origin, "triage_model.cancelled", model_id, {}, now)
     return await model(work, model_id)
-
-
-async def promote(
-    work: Work,
-    model_id: uuid.UUID,
-    *,
-    anyway: bool,
-    caller: Principal,
-    origin: Origin,
-    now: datetime,
-) -> Row:
-    """The model answers from now on; what did is retired, and can come back.
-
-    Raises WorseModel for one that the comparison refused, unless `anyway`.
-    """
-    row = await _locked(work, model_id)
-    if row["state"] == "champion":
-        raise Conflict("This model answers already.")
-    if row["sha256"] is None or row["state"] not in ("retired", "refused"):
-        raise Conflict(f"This model is {row['state']} and has no file: it cannot answer.")
-    if row["state"] == "refused" and not anyway:
-        raise WorseModel(f"It was refused. {row['detail']} Say `anyway` if you insist.")
-    await retire(work, row["field"], now)
-    await _crown(work, model_id, now)
-    await _audit(
-        work, caller, origin, "triage_model.promoted", model_id,
-        {"field": row["field"], "version": row["version"], "anyway": anyway}, now,
-    )  # fmt: skip
-    return await model(work, model_id)
-
-
-async def roll_back(
-    work: Work, field: TriageField, *, caller: Principal, origin: Origin, now: datetime
-) -> Row:
-    """The question as it was answered before: by the former model, or by the one that ships."""
-    await alone(work, field)
-    answering = await work.row(
-        "select id, version from triage_models where tenant_id = :tenant and field = :field"
-        " and state = 'champion' for update",
-        {"tenant": work.tenant_id, "field": field},
-    )
-    if answering is None:
-        raise Conflict(f"{field.title()} is answered by what ships; there is nothing before it.")
-    former = await work.row(
-        "select id, version from triage_models where tenant_id = :tenant and field = :field"
-        " and state = 'retired' and sha256 is not null and promoted_at is not null"
-        " order by promoted_at desc limit 1 for update",
-        {"tenant": work.tenant_id, "field": field},
-    )
-    await retire(work, field, now, rolled_back=True)
-    if former is not None:
-        await _crown(work, former["id"], now)
-    await _audit(
-        work, caller, origin, "triage_model.rolled_back", answering["id"],
-        {
-            "field": field,
-            "from": answering["version"],
-            "to": former["version"] if former else None,
-        },
-        now,
-    )  # fmt: skip
-    return await question(work, field)
-
-
-async def retire(
-    work: Work, field: TriageField, now: datetime, *, rolled_back: bool = False
-) -> None:
-    # Rolled back, it counts as never promoted: the next step back leads past it.
-    await work.execute(
-        "update triage_models set state = 'retired'"
-        + (", promoted_at = null, detail = 'Rolled back.'" if rolled_back else "")
-        + " where tenant_id = :tenant and field = :field and state = 'champion'",
-        {"tenant": work.tenant_id, "field": field},
-    )
-
-
-async def _crown(work: Work, model_id: uuid.UUID, now: datetime) -> None:
-    await work.execute(
-        "update triage_models set state = 'champion', promoted_at = :now, problem = null"
-        " where tenant_id = :tenant and id = :id",
-        {"tenant": work.tenant_id, "id": model_id, "now": now},
-    )
 
 
 # Backtests.
@@ -400,59 +345,6 @@ async def get_backtest(work: Work, backtest_id: uuid.UUID) -> Row:
     return row
 
 
-# By itself.
-
-
-async def train_where_due(
-    relay_database: Database,
-    database: Database,
-    *,
-    now: datetime,
-    progress: Callable[[int], None] = lambda _: None,
-) -> int:
-    """Every desk whose people have judged enough since its last training trains; how many models.
-
-    One of these is enough for all desks: each looks at an index of its own, and what is queued
-    waits for its turn on the models' queue.
-    """
-    async with relay_database.transaction(None) as work:
-        tenants = await work.rows("select id from tenants order by id")
-    queued = 0
-    for tenant in tenants:
-        async with database.transaction(tenant["id"]) as work:
-            for name in await _due(work, now):
-                try:
-                    await train(work, name, caller=None, origin=None, now=now)
-                    queued += 1
-                except Conflict:
-                    continue  # somebody was quicker
-        progress(queued)
-    return queued
-
-
-async def _due(work: Work, now: datetime) -> list[TriageField]:
-    rows = await work.rows(
-        "select f.field from unnest(cast(:fields as text[]), cast(:columns as text[]))"
-        " f(field, col)"
-        " left join lateral (select m.created_at, m.state from triage_models m"
-        "  where m.tenant_id = :tenant and m.field = f.field order by m.version desc limit 1) l"
-        "  on true"
-        " where coalesce(l.state, '') not in ('queued', 'training')"
-        " and (l.created_at is null or l.created_at < :before)"
-        " and (select count(*) from (select from tickets t where t.tenant_id = :tenant"
-        "  and t.updated_at > coalesce(l.created_at, '-infinity') and f.col = any(t.decided)"
-        "  limit :enough) new) >= :enough",
-        {
-            "tenant": work.tenant_id,
-            "fields": list(FIELDS),
-            "columns": [COLUMNS[field] for field in FIELDS],
-            "before": now - RETRIED_AFTER,
-            "enough": NEW_DECISIONS,
-        },
-    )
-    return [row["field"] for row in rows]
-
-
 # Parts.
 
 
@@ -460,7 +352,8 @@ def _teams(tenant_id: uuid.UUID) -> Statement:
     return ("select id from teams where tenant_id = %s and active order by id", (tenant_id,))
 
 
-async def _locked(work: Work, model_id: uuid.UUID) -> Row:
+async def locked(work: Work, model_id: uuid.UUID) -> Row:
+    """The model, which nobody else changes until the transaction ends. Raises ModelNotFound."""
     row = await model(work, model_id)
     await alone(work, row["field"])
     await work.execute(
@@ -477,7 +370,7 @@ async def alone(work: Work, field: TriageField) -> None:
     await work.batch(("select pg_advisory_xact_lock(%s)", (key,)))
 
 
-async def _audit(
+async def note(
     work: Work,
     caller: Principal | None,
     origin: Origin | None,
@@ -486,6 +379,7 @@ async def _audit(
     data: Mapping[str, object],
     now: datetime,
 ) -> None:
+    """Puts what happened to a model into the audit log."""
     await audit.record(
         work, caller=caller, origin=origin, action=action, target_kind="triage_model",
         target_id=model_id, data=data, now=now,

@@ -22,6 +22,7 @@ from domain.tickets.standing import subject_of
 from models import ledger
 from models.base import new_id
 from models.session import Database, Row, Statement, Work
+from services import tiers
 from services.cursors import BadCursor, pack, unpack
 from services.desks import Desks
 from services.relay import Fact
@@ -43,7 +44,10 @@ _ORDER = f"coalesce(next_due_at, 'infinity'), {_RANK}, created_at, id"
 
 
 class QueueDestination:
-    """Where the relay tells whose queue may move: the queue is gone through at once."""
+    """Where the relay tells whose queue may move: the queue is gone through at once.
+
+    Whose tier changed is told here too: with it, the order of the queues may.
+    """
 
     name = DESTINATION
     locks_tickets = False
@@ -66,11 +70,14 @@ class QueueDestination:
         ends = time.monotonic() + LONGEST_SECONDS
         for fact in facts:
             try:
+                if fact.kind == tiers.KIND:
+                    await tiers.carry_on(self._database, self._tickets, fact)
+                    continue
                 await self.drain(fact.tenant_id, fact.ticket_id, because=fact.kind, ends=ends)
             except Unavailable:
                 raise
             except Exception as error:
-                logger.exception("the queue of team %s does not move", fact.ticket_id)
+                logger.exception("the queue (or tier) of %s does not move", fact.ticket_id)
                 failed[fact.ticket_id] = f"{type(error).__name__}: see the worker's log"
         return failed
 

@@ -142,6 +142,11 @@ async def change_tenant(
         .values(settings=new, name=name if name is not None else was["name"])
     )
     await desks.changed(work)
+    if "settings.retraining" in changes:  # turns that would have been are not made up for
+        await work.execute(
+            "update tenants set retraining_looked_at = :now where id = :id",
+            {"id": work.tenant_id, "now": now},
+        )
     if "settings.load_weights" in changes:  # what somebody holds may be less than it was
         await routing.queues_may_move(work, "load_weights_changed", all_teams=True)
     await audit.record(

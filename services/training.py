@@ -14,9 +14,10 @@ from domain.learning import (
     Judgement,
     Measures,
     TriageField,
+    has_earned,
 )
 from models.session import Database, Row, Work
-from services import audit, learning
+from services import audit, learning, promoting
 
 KEPT_FILES: Final = 5  # of models that do not answer, for each question: enough to go back
 
@@ -147,9 +148,13 @@ class Trainings:
                     f" with that. {because}"
                 )
             if promoted:
-                await learning.retire(work, job.field, now)
+                await promoting.retire(work, job.field, replaced_by=job.version)
+                await learning.withhold(work, job.field, None, now=now)  # it was measured anew
+            elif job.champion is not None and row["champion"] == compared_id:
+                await _measured_anew(work, job, learnt, now)
             await work.execute(
-                "update triage_models set state = :state, detail = :detail, progress = 1,"
+                "update triage_models set state = :state, detail = :detail,"
+                " objection = :objection, progress = 1,"
                 " rows = :rows, labels = :labels, wanted_precision = :wanted_precision,"
                 " threshold = :threshold,"
                 " measures = :measures, compared_with = :compared_with, compared = :compared,"
@@ -161,6 +166,7 @@ class Trainings:
                     "id": job.id,
                     "state": "champion" if promoted else "refused",
                     "detail": because,
+                    "objection": None if promoted else because,
                     "rows": learnt.rows,
                     "labels": Jsonb(dict(learnt.labels)),
                     "wanted_precision": learnt.wanted_precision,
@@ -254,6 +260,33 @@ class Trainings:
                 {"tenant": tenant_id},
             )
         return sorted({row["sha256"] for row in old} - {row["sha256"] for row in used})
+
+
+async def _measured_anew(work: Work, job: Job, learnt: Learnt, now: datetime) -> None:
+    """What goes on answering was asked about newer decisions than it was promoted on.
+
+    What it may do by itself goes by those from now on: nothing is withheld any longer where they
+    reach the bar.
+    """
+    assert job.champion is not None
+    if learnt.compared_with != version_of(job.champion):
+        return  # its file could not be read: something else was asked in its place
+    await work.execute(
+        "update triage_models set measures = :measures where tenant_id = :tenant and id = :id",
+        {
+            "tenant": work.tenant_id,
+            "id": job.champion["id"],
+            "measures": _json(learnt.compared),
+        },
+    )
+    settings = (await learning.settings_of(work))[job.field]
+    if settings.withheld is not None and has_earned(settings, learnt.compared):
+        await learning.withhold(work, job.field, None, now=now)
+
+
+def version_of(champion: Row) -> str:
+    """A desk's own model in the words of a comparison."""
+    return f"version {champion['version']}"
 
 
 async def _state(work: Work, job_id: uuid.UUID, table: str) -> str:

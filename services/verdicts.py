@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, cast
+from uuid import UUID
 
 from domain.errors import TicketNotFound
 from domain.learning import COLUMNS, FIELDS, TriageField
@@ -37,16 +38,26 @@ async def analysis(work: Work, number: int, caller: Principal, *, now: datetime)
         " e.occurred_at as at from events e left join users u on u.tenant_id = e.tenant_id"
         " and u.id = e.actor_id and e.actor_kind = 'user'"
         " where e.tenant_id = :tenant and e.ticket_id = :ticket and (e.type in ('triaged',"
-        " 'labelled') or jsonb_exists_any(e.changes, cast(:columns as text[]))) order by e.seq",
+        " 'mood_read', 'labelled') or jsonb_exists_any(e.changes, cast(:columns as text[])))"
+        " order by e.seq",
         {"tenant": tenant, "ticket": ticket.id, "columns": [*COLUMNS.values()]},
     )
-    verdicts = [(event, said(event)) for event in events if event["type"] == "triaged"]
+    verdicts = [
+        (event, said(event)) for event in events if event["type"] in ("triaged", "mood_read")
+    ]
+    [first] = await work.rows(
+        "select (select m.id from messages m where m.tenant_id = :tenant"
+        " and m.origin_ticket_id = :ticket order by m.created_at, m.id limit 1) as id",
+        {"tenant": tenant, "ticket": ticket.id},
+    )
     return {
         "number": number,
         "triage": ticket.triage,
         "score": scored(pressure(lambda name: getattr(ticket, name)), now=now),
+        "frustration": (ticket.verdict or {}).get("frustration"),
+        "mood_pending": ticket.mood_due is not None and not ticket.category.is_over,
         "questions": [_standing(ticket, name, events, verdicts) for name in FIELDS],
-        "verdicts": [_shown(event, verdict) for event, verdict in reversed(verdicts)],
+        "verdicts": [_shown(event, verdict, first["id"]) for event, verdict in reversed(verdicts)],
     }
 
 
@@ -57,7 +68,8 @@ def _standing(
     verdicts: list[tuple[Row, Said]],
 ) -> Row:
     """One question: what stands, what was suggested last, and who decided."""
-    event, last = verdicts[-1] if verdicts else (None, None)
+    asked = [one for one in verdicts if one[0]["type"] == "triaged" or name in one[1].guesses]
+    event, last = asked[-1] if asked else (None, None)
     guess = last.guesses.get(name) if last else None
     value = getattr(ticket, COLUMNS[name])
     value = None if value is None else str(value)
@@ -87,9 +99,16 @@ def _standing(
     }
 
 
-def _shown(event: Row, verdict: Said) -> Row:
-    whole = event["data"].get("verdict") or {}
+def _shown(event: Row, verdict: Said, first: UUID | None) -> Row:
+    """A verdict of the first message, or the mood of a later one, which it says in short."""
+    data = event["data"]
+    is_mood = event["type"] == "mood_read"
+    whole = data if is_mood else data.get("verdict") or {}
     return {
+        "kind": "mood" if is_mood else "all",
+        "message_id": data.get("message_id") if is_mood else first,
+        "message_seq": data.get("message_seq") if is_mood else 1,
+        "frustration": whole.get("frustration"),
         "seq": event["seq"],
         "at": event["at"],
         "model_version": verdict.model_version,

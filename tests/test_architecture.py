@@ -279,6 +279,7 @@ SQL_CLOCKS = {
     ("services/retelling.py", "carry_on"): "likewise",
     ("services/alerting.py", "_look_at"): "when to look; when a fact was written",
     ("services/alerting.py", "sweep"): "when a fact may be told, and for how long nobody looked",
+    ("services/tiers.py", "_put"): "when a fact may be told",
     ("services/watching.py", "mark"): "when a fact may be told",
     ("services/search/filling.py", "rebuild"): "since when changes are told once more",
     ("services/search/filling.py", "_tell_again"): "when a fact may be told",

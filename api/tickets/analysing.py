@@ -1,24 +1,28 @@
 """What models said about a ticket, how pressing it is, and telling them what is right."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from api.deps import Allowed, Tx
 from api.routing import Route
 from api.shapes import Request, Shape, examples
 from api.tickets.acting import Act, Changer, Number, Reason
 from api.tickets.shapes import TicketOut
+from domain.errors import Invalid
+from domain.languages import LANGUAGES
 from domain.learning import TriageField
 from domain.permissions import Permission, Principal
 from domain.states import Priority
 from domain.tickets import Event, Labelled
-from domain.triage import Sentiment, Spam
+from domain.triage import Level, Sentiment, Spam
 from services import learning, verdicts
 from services.tickets import Step, clock
+
+Said = TypeVar("Said")
 
 router = APIRouter(prefix="/api/v1/tickets", tags=["tickets"], route_class=Route)
 
@@ -68,12 +72,35 @@ class StandingOut(Shape):
     decided_at: datetime | None
 
 
+class SignOut(Shape):
+    """Words that spoke for frustration, and how loudly. What was read `before` counts half."""
+
+    kind: str
+    words: str
+    weight: float
+
+
+class FrustrationOut(Shape):
+    """How fed up the customer sounds, from 0 to 1, with the words that say so. Read by `rules`."""
+
+    value: float
+    level: Level
+    signs: list[SignOut]
+    rules: str
+
+
 class VerdictOut(Shape):
     """One verdict, as event `seq` of the timeline has it. `input_sha256` is that of the words it
     was about."""
 
     seq: int
     at: datetime
+    kind: Literal["all", "mood"] = Field(
+        description="Whether all was asked, of the first message, or the mood of a later one."
+    )
+    message_id: UUID | None = Field(description="The message that was read.")
+    message_seq: int = Field(description="The event that brought it.")
+    frustration: FrustrationOut | None
     model_version: str
     input_sha256: str | None
     applied: list[str]
@@ -97,6 +124,8 @@ class AnalysisOut(Shape):
     number: int
     triage: str
     score: ScoreOut
+    frustration: FrustrationOut | None
+    mood_pending: bool = Field(description="Whether there are words whose mood is yet to be read.")
     questions: list[StandingOut]
     verdicts: list[VerdictOut]
 
@@ -118,15 +147,22 @@ class FeedbackIn(Request):
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
     reason: Reason | None = None
 
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set - {"reason"}:
-            raise ValueError(
-                "say what is right: topic, priority, sentiment, team_id, spam or language"
-            )
-        if any(getattr(self, name) is None for name in self.model_fields_set):
+    @field_validator("*")
+    @classmethod
+    def _not_null(cls, value: Said) -> Said:
+        if value is None:
             raise ValueError("leave out what you do not speak of, rather than null")
-        return self
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in LANGUAGES:
+            raise ValueError("is not a language that can be told here, as `en` or `de`")
+        return value
+
+
+_SPOKEN_OF = ("topic", "priority", "sentiment", "team_id", "spam", "language")
 
 
 @router.get("/{number}/analysis", summary="What models say about a ticket")
@@ -145,8 +181,11 @@ async def give_feedback(
     A team needs `tickets.assign` as well. What is marked as spam gets the tag `spam`, is given to
     nobody, and what happens to it by itself is told to nobody; `not_spam` gives it back.
     """
-    if body.topic is not None:
-        await learning.check_label(work, "topic", body.topic)
+    if not body.model_fields_set & set(_SPOKEN_OF):
+        raise Invalid(
+            f"Say what is right: at least one of {', '.join(_SPOKEN_OF)}.",
+            fields={f"/{name}": "is missing, as are the others" for name in _SPOKEN_OF},
+        )
     needed = [Permission.TICKETS_CHANGE]
     if body.team_id is not None:
         needed.append(Permission.TICKETS_ASSIGN)
@@ -166,4 +205,6 @@ async def give_feedback(
         caller=caller,
         origin=act.origin,
     )
+    if body.topic is not None:  # only who may see the ticket hears what is wrong with the label
+        await learning.check_label(work, "topic", body.topic)
     return await act.answer(work, outcome, response)

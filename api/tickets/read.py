@@ -27,6 +27,7 @@ from api.tickets.shapes import (
 )
 from domain.permissions import Permission, Principal
 from domain.states import Category, Channel, Priority, TicketType
+from domain.triage import Level
 from services.tickets import clock
 from services.views import COUNTED, Detail, Sort, TicketFilter, Views
 from services.views import Page as ListPage
@@ -97,6 +98,9 @@ class Filter(BaseModel):
     )
     topic: list[Text] = Field(default=[], max_length=20)
     sentiment: list[Text] = Field(default=[], max_length=20)
+    frustration: list[Level] = Field(
+        default=[], max_length=3, description="How fed up the customer's last words are."
+    )
     watching: Literal["me"] | None = None
 
     @model_validator(mode="after")
@@ -140,6 +144,7 @@ class Filter(BaseModel):
             spam=None if self.spam == "any" else self.spam == "true",
             topic=tuple(self.topic),
             sentiment=tuple(self.sentiment),
+            frustration=tuple(self.frustration),
             watching=caller.id if self.watching else None,
             fields={
                 name.removeprefix("field."): str(value)

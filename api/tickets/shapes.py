@@ -15,6 +15,7 @@ from domain.desk import Desk
 from domain.sla import Clock
 from domain.states import Category
 from domain.tickets import AuthorKind, Ticket
+from domain.triage import Level
 from services import timing
 
 _NAMES = tuple(field.name for field in fields(Ticket))
@@ -96,6 +97,9 @@ class TicketOut(Shape):
     triage: str
     topic: str | None
     sentiment: str | None
+    frustration: Level | None = Field(
+        description="How fed up the customer's last words are; `analysis` names those that say so."
+    )
     spam: str | None
     score: int = Field(ge=0, le=100, description="How pressing it is; `analysis` says why.")
 
@@ -163,6 +167,7 @@ def told(row: Mapping[str, Any], desk: Desk, *, now: datetime | None = None) -> 
         "triage": row["triage"],
         "topic": row["topic"],
         "sentiment": row["sentiment"],
+        "frustration": row["frustration"],
         "spam": row["spam"],
         "score": scoring.shown(
             row["pressure"]

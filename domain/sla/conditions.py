@@ -45,6 +45,7 @@ class Subject:
     tags: tuple[str, ...] = ()
     fields: Mapping[str, object] = field(default_factory=dict)
     language: str | None = None
+    tier: str | None = None
     topic: str | None = None
     sentiment: str | None = None
     subject: str = ""

@@ -34,10 +34,12 @@ from domain.tickets.events import (
     Linked,
     MergedInto,
     MessagesSplitOff,
+    MoodRead,
     NoteAdded,
     Offered,
     Released,
     ReminderSet,
+    Retiered,
     Retimed,
     Snoozed,
     TimeAdvanced,
@@ -55,7 +57,7 @@ from domain.tickets.relating import absorbed, merged, related, split_off
 from domain.tickets.settling import settle
 from domain.tickets.speaking import agent_replied, customer_replied
 from domain.tickets.state import Ticket
-from domain.tickets.triaging import labelled, triaged
+from domain.tickets.triaging import labelled, mood_read, triaged
 
 # What may still be put right on a closed ticket, for reports; everything else needs a follow-up.
 CHANGEABLE_WHEN_CLOSED = frozenset({"subject", "tags", "priority"})
@@ -135,6 +137,11 @@ def _apply(draft: Draft, event: Event) -> None:
                 draft.undecided("assignee_id")  # whoever chose them did not choose nobody
                 draft.record("assignee_left", data={"user_id": user_id})
                 draft.observe()
+        case Retiered(tier):
+            draft.set("tier", tier)
+            if draft.changed:
+                draft.record("tier_changed")
+                draft.observe()
         case Offered():
             hand_out(draft)
         case TimeAdvanced():
@@ -142,6 +149,8 @@ def _apply(draft: Draft, event: Event) -> None:
         case Triaged():
             triaged(draft, event.payload)
             hand_out(draft)
+        case MoodRead():
+            mood_read(draft, event.payload)
         case Labelled():
             labelled(draft, event.payload)
         case Undone(before):
@@ -159,7 +168,9 @@ def _takes(ticket: Draft, event: Event, desk: Desk) -> bool:
     """Whether a finished ticket takes the event; raises where somebody should be told why not."""
     payload = event.payload
     match payload:
-        case TimeAdvanced() | Triaged() | AgentLeft() | Retimed() | Offered():
+        case TimeAdvanced() | Triaged() | MoodRead() | AgentLeft():
+            return False
+        case Retimed() | Retiered() | Offered():
             return False
         case Linked() | Unlinked() | Watched() | Unwatched() | Released():
             return True

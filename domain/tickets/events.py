@@ -8,7 +8,7 @@ from uuid import UUID
 from domain.sla import Metric
 from domain.states import Channel, Priority, RelationKind, TicketType
 from domain.tickets.state import Actor
-from domain.triage import Spam, Verdict
+from domain.triage import Frustration, Guess, Prediction, Spam, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +203,13 @@ class Retimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Retiered:
+    """The ticket's organization is another tier to the desk from now on."""
+
+    tier: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Offered:
     """The ticket waits in its team's queue, and somebody may have become free."""
 
@@ -218,6 +225,22 @@ class Triaged:
 
     verdict: Verdict
     apply: frozenset[str] = frozenset({"topic", "priority", "sentiment"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoodRead:
+    """The mood of a later message, which came with event `of_seq`; nothing else is decided anew.
+
+    Without a frustration there was nothing to read: it says nothing in words of its own.
+    """
+
+    of_seq: int
+    message_id: UUID | None
+    sentiment: Prediction | Guess | None = None
+    frustration: Frustration | None = None
+    model_version: str
+    input_sha256: str | None = None
+    apply: frozenset[str] = frozenset({"sentiment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,11 +286,13 @@ Payload = (
     | Offered
     | TimeAdvanced
     | Triaged
+    | MoodRead
     | Labelled
     | Undone
     | DueSet
     | Acknowledged
     | Retimed
+    | Retiered
 )
 
 

@@ -131,6 +131,7 @@ def open_ticket(
             "status": start.key,
             "category": start.category,
             "language": new.language,
+            "tier": new.tier,
             "opened_by": opener.kind,
             "message_id": new.message.id if new.message else None,
             "follows_up": new.follows_up,

@@ -139,7 +139,7 @@ def _facts(
         if creation:
             created_at = at
             opened_by = created_by(ActorKind(str(data["opened_by"])))
-            for name in ("subject", "status", "category", "channel", "language"):
+            for name in ("subject", "status", "category", "channel", "language", "tier"):
                 values[name] = data.get(name)
             values["requester_id"] = data.get("requester_id")
             values["organization_id"] = data.get("organization_id")
@@ -202,6 +202,7 @@ def _subject(values: Mapping[str, object]) -> sla.Subject:
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, (list, tuple)) else (),
         fields=dict(fields) if isinstance(fields, Mapping) else {},
         language=text("language"),
+        tier=text("tier"),
         topic=text("topic"),
         sentiment=text("sentiment"),
         subject=text("subject") or "",

@@ -8,6 +8,7 @@ from domain.tickets.events import AgentReplied, CustomerReplied, NewMessage
 from domain.tickets.handing import pass_on
 from domain.tickets.state import Actor
 from domain.tickets.statuses import enter_category, go
+from domain.tickets.triaging import unread
 
 # What reopens when the customer writes again; a new ticket stays new until somebody works on it.
 REOPENED_BY_CUSTOMER = frozenset({Category.PENDING, Category.ON_HOLD, Category.RESOLVED})
@@ -30,6 +31,7 @@ def customer_replied(draft: Draft, reply: CustomerReplied) -> None:
         )
         draft.observe(customer_message=True, automatic=True)
         return
+    unread(draft)
     if was is Category.RESOLVED and _only_thanks(draft, reply.message):
         draft.set("waiting_since", draft.was.waiting_since)  # nobody waits for an answer to thanks
         draft.set("unanswered", draft.was.unanswered)
@@ -97,6 +99,7 @@ def agent_replied(draft: Draft, reply: AgentReplied) -> None:
 
 def _requester_wrote(draft: Draft, reply: AgentReplied) -> None:
     """An agent who is the requester is a customer on the ticket: a question, no answer."""
+    unread(draft)
     if reply.status is not None:
         go(draft, reply.status, actor=draft.event.actor)
         draft.decided("status")

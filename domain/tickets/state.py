@@ -70,15 +70,17 @@ class Ticket:
     triage: str = "pending"
     topic: str | None = None
     sentiment: str | None = None
+    frustration: str | None = None
     spam: str | None = None
     verdict: Mapping[str, object] | None = None
     decided: tuple[str, ...] = ()
+    mood_due: int | None = None  # the event with the customer's last words, where not read yet
     # What lists are sorted by, see domain/scoring.py: whatever does not change with the clock, in
     # tenths of a point, and since when somebody waits for an answer to how many messages.
     pressure: int = 0
     waiting_since: datetime | None = None
     unanswered: int = 0
-    tier: str | None = None  # of the organization, when the ticket was made
+    tier: str | None = None  # of the organization, when somebody last said it
     earlier: int = 0  # other tickets of the requester in the weeks before
 
 
@@ -89,6 +91,6 @@ DERIVED = frozenset(
         "seq", "message_seq", "updated_at", "customer_at", "agent_at", "next_due_at", "deadline_at",
         "first_reply_due_at", "resolution_due_at", "breached_at", "decided", "verdict", "triage",
         "auto_close_at", "resolved_at", "closed_at", "pressure", "waiting_since", "unanswered",
-        "tier", "earlier",
+        "earlier", "mood_due",
     }
 )  # fmt: skip

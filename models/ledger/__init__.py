@@ -21,6 +21,7 @@ from models.ledger.reading import (
     read_tickets,
     surroundings,
     timeline_of,
+    words_of_event,
 )
 from models.ledger.rows import TICKET_NAMES, to_clock, to_ticket
 from models.ledger.writing import (
@@ -78,6 +79,7 @@ __all__ = [
     "to_ticket",
     "update_ticket",
     "upsert_clocks",
+    "words_of_event",
     "write_relations",
     "write_watchers",
 ]

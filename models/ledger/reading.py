@@ -136,6 +136,17 @@ def timeline_of(tenant_id: uuid.UUID, ticket_id: uuid.UUID) -> Statement:
     )
 
 
+def words_of_event(tenant_id: uuid.UUID, number: int, seq: int) -> Statement:
+    """The message that an event of a ticket brought, unless it is another ticket's by now."""
+    return (
+        "select m.id, m.body_text from tickets t join events e on e.tenant_id = t.tenant_id"
+        " and e.ticket_id = t.id and e.seq = %s join messages m on m.tenant_id = t.tenant_id"
+        " and m.ticket_id = t.id and m.id = (e.data ->> 'message_id')::uuid"
+        " where t.tenant_id = %s and t.number = %s",
+        (seq, tenant_id, number),
+    )
+
+
 def first_words(tenant_id: uuid.UUID, number: int) -> Statement:
     """What the ticket began with, in the words of whoever opened it."""
     return (

@@ -84,6 +84,7 @@ class TicketFilter:
     spam: bool | None = None
     topic: tuple[str, ...] = ()
     sentiment: tuple[str, ...] = ()
+    frustration: tuple[str, ...] = ()
     watching: uuid.UUID | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -186,6 +187,7 @@ def conditions_of(
     among("channel", "t.channel", wanted.channel)
     among("topic", "t.topic", wanted.topic)
     among("sentiment", "t.sentiment", wanted.sentiment)
+    among("frustration", "t.frustration", wanted.frustration)
     between("created", "t.created_at", wanted.created_from, wanted.created_to)
     between("updated", "t.updated_at", wanted.updated_from, wanted.updated_to)
     between("due", "t.next_due_at", wanted.due_from, wanted.due_to)

@@ -20,7 +20,7 @@ from domain.states import Priority
 from domain.tickets import Changed
 from domain.triage import Guess, Verdict
 from models.session import Database
-from services import learning
+from services import learning, promoting
 from services.desks import Desks
 from services.tickets import Origin, Tickets
 from services.training import KEPT_FILES, Trainings
@@ -139,7 +139,7 @@ async def test_a_model_that_was_compared_with_another_one_is_not_promoted(
     first = await queued(database, caller)
     assert (await ActivityEnvironment().run(made().retrain, first)).state == "champion"
     async with database.transaction(caller.tenant_id) as work:
-        await learning.roll_back(
+        await promoting.roll_back(
             work, "priority", caller=caller, origin=Origin(), now=datetime.now(UTC)
         )
     second = await queued(database, caller)
@@ -148,7 +148,7 @@ async def test_a_model_that_was_compared_with_another_one_is_not_promoted(
         async def _learnt(self, *given: object) -> object:  # type: ignore[override]
             learnt = await super()._learnt(*given)  # type: ignore[arg-type]
             async with database.transaction(caller.tenant_id) as work:
-                await learning.promote(
+                await promoting.promote(
                     work, first.job_id, anyway=False, caller=caller, origin=Origin(),
                     now=datetime.now(UTC),
                 )  # fmt: skip

@@ -189,3 +189,48 @@ async def test_viewers_look_and_strangers_see_nothing(
             assert answer.status_code == 404
     belongs = {"name": "X", "organization_id": acme["id"]}
     assert (await client.post(CUSTOMERS, json=belongs, headers=foreign.agent)).status_code == 404
+
+
+async def test_a_tier_is_set_changed_taken_away_and_filtered_by_and_each_change_is_told(
+    client: Client, house: House, database: Database
+) -> None:
+    acme = await made(client, house, ORGANIZATIONS, name="Acme", tier="gold")
+    zeta = await made(client, house, ORGANIZATIONS, name="Zeta")
+    assert (acme["tier"], zeta["tier"]) == ("gold", None)
+    where = f"{ORGANIZATIONS}/{acme['id']}"
+
+    async def patched(**body: object) -> object:
+        answer = await client.patch(where, json=body, headers=house.agent)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["tier"]
+
+    async def with_tier(tier: str) -> list[str]:
+        answer = await client.get(ORGANIZATIONS, params={"tier": tier}, headers=house.agent)
+        return [one["name"] for one in answer.json()["items"]]
+
+    assert await patched(name="Acme Ltd") == "gold"  # left out, it stays
+    assert await patched(tier="vip") == "vip"
+    assert (await with_tier("vip"), await with_tier("gold")) == (["Acme Ltd"], [])
+    assert await patched(tier=None) is None
+    bad = await client.patch(where, json={"tier": "stone"}, headers=house.agent)
+    assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "/tier")
+    async with database.transaction(house.tenant_id) as work:
+        told = await work.rows(
+            "select data from audit_entries where tenant_id = :t and action ="
+            " 'organization.changed' and jsonb_exists(data -> 'changes', 'tier') order by at, id",
+            {"t": house.tenant_id},
+        )
+    assert [row["data"]["changes"]["tier"] for row in told] == [["gold", "vip"], ["vip", None]]
+
+
+async def test_a_ticket_is_pressing_by_the_tier_of_its_organization(
+    client: Client, house: House
+) -> None:
+    await made(client, house, ORGANIZATIONS, name="Acme", domains=["acme.example"], tier="gold")
+    ticket = await made(
+        client, house, "/api/v1/tickets", subject="Hi", text="Hi",
+        requester={"email": "mia@acme.example"},
+    )  # fmt: skip
+    answer = await client.get(f"/api/v1/tickets/{ticket['number']}/analysis", headers=house.agent)
+    [reason] = [one for one in answer.json()["score"]["contributions"] if one["name"] == "tier"]
+    assert (reason["points"], reason["because"]) == (8.0, "Their organization is gold.")

@@ -197,6 +197,16 @@ async def test_a_body_that_cannot_be_read_or_stored_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
+async def test_a_character_that_cannot_be_stored_is_named_by_where_it_stands(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    body = rb'{"name": "fine", "a/b": ["fine", {"c": "bad\u0000"}], "d": "\ud800", "e\u0000": 1}'
+    headers = {**house.admin, "Content-Type": "application/json"}
+    answer = await client.post("/api/v1/teams", content=body, headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert {one["pointer"] for one in answer.json()["errors"]} == {"/a~1b/1/c", "/d", ""}
+
+
 async def test_a_backslash_before_u0000_is_a_text_like_any_other(
     client: httpx.AsyncClient, house: House
 ) -> None:

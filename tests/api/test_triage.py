@@ -158,12 +158,16 @@ async def test_a_list_sorted_by_score_says_what_the_analysis_says(
     [
         ({"topic": "unheard of"}, "/topic"),
         ({"sentiment": "furious"}, "/sentiment"),
-        ({}, ""),
-        ({"reason": "because"}, ""),
-        ({"topic": None}, ""),
+        ({}, "/topic"),
+        ({}, "/language"),
+        ({"reason": "because"}, "/sentiment"),
+        ({"topic": None}, "/topic"),
+        ({"priority": "high", "spam": None}, "/spam"),
         ({"team_id": str(uuid.UUID(int=5))}, "/team_id"),
         ({"spam": "maybe"}, "/spam"),
         ({"language": "German"}, "/language"),
+        ({"language": "xx"}, "/language"),
+        ({"reason": "a\0b", "topic": "billing"}, "/reason"),
     ],
 )
 async def test_feedback_that_says_nothing_true_is_refused(
@@ -178,7 +182,21 @@ async def test_feedback_that_says_nothing_true_is_refused(
         f"/api/v1/tickets/{ticket.number}/analysis/feedback", json=body, headers=house.agent
     )
     assert answer.status_code == 422, answer.text
-    assert pointer in {fault["pointer"] for fault in answer.json()["errors"]}
+    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    assert pointer in pointers
+    assert "" not in pointers
+    untouched = await client.get(f"/api/v1/tickets/{ticket.number}", headers=house.agent)
+    assert untouched.json()["seq"] == ticket.seq
+
+
+async def test_a_ticket_that_is_not_there_is_404_whatever_is_said_of_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    for said in ({"topic": "unheard of"}, {"topic": "billing"}):
+        answer = await client.post(
+            "/api/v1/tickets/987654/analysis/feedback", json=said, headers=house.agent
+        )
+        assert answer.status_code == 404, answer.text
 
 
 async def test_feedback_on_a_ticket_out_of_reach_is_404_and_on_one_only_seen_403(
@@ -203,9 +221,9 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
 ) -> None:
     before = (await client.get("/api/v1/triage/fields", headers=house.admin)).json()
     assert {one["field"]: (one["apply"], one["applied"]) for one in before} == {
-        "topic": ("always", True),
+        "topic": ("earned", False),
         "priority": ("earned", False),
-        "sentiment": ("always", True),
+        "sentiment": ("earned", False),
         "team": ("earned", False),
         "spam": ("earned", False),
         "language": ("always", True),
@@ -213,13 +231,13 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
     assert next(one for one in before if one["field"] == "team")["labels"] == [str(house.team_id)]
     changed = await client.patch(
         "/api/v1/triage/fields/topic",
-        json={"apply": "earned", "wanted_precision": 0.95, "labels": ["network", "invoices"]},
+        json={"apply": "always", "wanted_precision": 0.95, "labels": ["network", "invoices"]},
         headers=house.admin,
     )
     assert changed.status_code == 200, changed.text
     said = changed.json()
     assert (said["apply"], said["wanted_precision"], said["labels"], said["applied"]) == (
-        "earned", 0.95, ["network", "invoices"], False,
+        "always", 0.95, ["network", "invoices"], True,
     )  # fmt: skip
     audit = (await client.get("/api/v1/audit", headers=house.admin)).json()["items"]
     assert audit[0]["action"] == "triage_field.changed"
@@ -238,6 +256,9 @@ async def test_how_a_question_is_answered_can_be_changed_and_is_audited(
         ("priority", {"labels": ["soon", "later"]}, 422),
         ("topic", {"wanted_precision": 0.2}, 422),
         ("topic", {"wanted_precision": None}, 422),
+        ("topic", {"threshold": 1.01}, 422),
+        ("topic", {"threshold": -0.1}, 422),
+        ("topic", {"threshold": "half"}, 422),
         ("topic", {"apply": "sometimes"}, 422),
         ("mood", {"wanted_precision": 0.9}, 422),
     ],
@@ -290,8 +311,15 @@ async def test_models_show_their_measures_and_change_places(
     worse = f"/api/v1/triage/models/{third}/promote"
     refused = await client.post(worse, json={}, headers=house.admin)
     assert (refused.status_code, refused.json()["code"]) == (409, "worse_model")
-    insisted = await client.post(worse, json={"anyway": True}, headers=house.admin)
+    silent = await client.post(worse, json={"anyway": True}, headers=house.admin)
+    assert silent.status_code == 422
+    assert [one["pointer"] for one in silent.json()["errors"]] == ["/reason"]
+    insisted = await client.post(
+        worse, json={"anyway": True, "reason": "Its rows were odd."}, headers=house.admin
+    )
     assert insisted.json()["state"] == "champion"
+    audit = (await client.get("/api/v1/audit", headers=house.admin)).json()["items"]
+    assert audit[0]["data"]["reason"] == "Its rows were odd."
 
     async def answers() -> str | None:
         fields = (await client.get("/api/v1/triage/fields", headers=house.admin)).json()
@@ -307,6 +335,121 @@ async def test_models_show_their_measures_and_change_places(
         f"/api/v1/triage/models/{first}/promote", json={}, headers=house.admin
     )
     assert again.json()["state"] == "champion"
+
+
+async def test_no_way_leads_a_refused_model_back_into_force_but_insisting(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    good = await a_model(resources.database, house, 1, "champion", right=48)
+    bad = await a_model(resources.database, house, 2, "refused", right=30)
+    insist = {"anyway": True, "reason": "To see."}
+
+    async def post(path: str, body: object = None) -> httpx.Response:
+        return await client.post(f"/api/v1/triage/{path}", json=body, headers=house.admin)
+
+    async def of(model: uuid.UUID) -> tuple[str, str, str | None]:
+        path = f"/api/v1/triage/models/{model}"
+        found = (await client.get(path, headers=house.admin)).json()
+        return found["state"], found["detail"], found["objection"]
+
+    assert (await post(f"models/{bad}/promote", insist)).status_code == 200
+    # Rolled back, and replaced by hand: it is refused again, and says why.
+    assert (await post("fields/topic/rollback")).json()["model"] == "topic-1"
+    assert await of(bad) == ("refused", "So it is. Rolled back.", "So it is.")
+    again = await post(f"models/{bad}/promote", {})
+    assert (again.status_code, again.json()["code"]) == (409, "worse_model")
+    assert (await post(f"models/{bad}/promote", insist)).status_code == 200
+    assert (await post(f"models/{good}/promote", {})).status_code == 200
+    assert (await of(bad))[::2] == ("refused", "So it is.")
+    assert (await post(f"models/{bad}/promote", {})).status_code == 409
+    # Stepping back passes it over, though it has answered since.
+    assert (await post("fields/topic/rollback")).json()["model"] is None
+    assert (await of(bad))[0] == "refused"
+
+
+async def test_a_model_that_a_better_one_replaced_needs_insisting_too(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    first = await a_model(resources.database, house, 1, "retired", right=40)
+    second = await a_model(resources.database, house, 2, "champion", right=48)
+    async with resources.database.transaction(house.tenant_id) as work:
+        await work.execute(
+            "update triage_models set replaced_by = 2 where tenant_id = :t and version = 1",
+            {"t": house.tenant_id},
+        )
+    path = f"/api/v1/triage/models/{first}/promote"
+    refused = await client.post(path, json={}, headers=house.admin)
+    assert (refused.status_code, refused.json()["code"]) == (409, "worse_model")
+    assert "Version 2 was measured to be better" in refused.json()["detail"]
+    # Stepping back to it is a decision of its own; then nothing better answers.
+    back = await client.post("/api/v1/triage/fields/topic/rollback", headers=house.admin)
+    assert back.json()["model"] == "topic-1"
+    forth = await client.post(
+        f"/api/v1/triage/models/{second}/promote", json={}, headers=house.admin
+    )
+    assert forth.status_code == 200
+
+
+async def test_a_threshold_set_by_hand_shows_what_is_reached_there(
+    client: httpx.AsyncClient, resources: Resources, house: House
+) -> None:
+    await a_model(resources.database, house, 1, "champion", right=45)  # .9 sure, five wrong at .6
+
+    async def patched(**body: object) -> dict[str, object]:
+        answer = await client.patch("/api/v1/triage/fields/topic", json=body, headers=house.admin)
+        assert answer.status_code == 200, answer.text
+        said: dict[str, object] = answer.json()
+        return said
+
+    before = await patched(wanted_precision=0.95)
+    assert (before["threshold_by_hand"], before["precision"]) == (False, 0.9)
+    assert before["applied"] is False
+    above = await patched(threshold=0.7001)
+    assert (above["threshold"], above["threshold_by_hand"]) == (0.7, True)
+    assert (above["answered"], above["coverage"], above["precision"]) == (45, 0.9, 1.0)
+    assert above["applied"] is True
+    nobody = await patched(threshold=1)
+    assert (nobody["answered"], nobody["applied"]) == (0, False)
+    back = await patched(threshold=None)
+    assert (back["threshold_by_hand"], back["applied"]) == (False, False)
+
+
+async def test_when_models_learn_is_the_desks_own_choice_and_audited(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    path = "/api/v1/triage/schedule"
+    before = (await client.get(path, headers=house.admin)).json()
+    assert (before["enabled"], before["every_days"], before["hour"]) == (True, 1, 2)
+    assert (before["zone"], before["least_new"], before["last"]) == ("UTC", 25, None)
+    assert before["next"] is not None
+    changed = await client.patch(
+        path,
+        json={"every_days": 7, "hour": 4, "zone": "Asia/Kolkata", "least_new": 60},
+        headers=house.admin,
+    )
+    assert changed.status_code == 200, changed.text
+    turn = datetime.fromisoformat(changed.json()["next"])
+    assert datetime.now(UTC) < turn <= datetime.now(UTC) + timedelta(days=7)
+    assert (turn.hour, turn.minute) == (22, 30)  # four in the morning there
+    tenant = (await client.get("/api/v1/tenant", headers=house.admin)).json()
+    assert tenant["settings"]["retraining"]["least_new"] == 60
+    audit = (await client.get("/api/v1/audit", headers=house.admin)).json()["items"]
+    assert audit[0]["action"] == "tenant.changed"
+    assert audit[0]["data"]["changes"]["settings.retraining"][1]["hour"] == 4
+    off = await client.patch(path, json={"enabled": False}, headers=house.admin)
+    assert (off.json()["next"], off.json()["hour"]) == (None, 4)
+    for wrong, pointer in (
+        ({"hour": 24}, "/hour"),
+        ({"zone": "Mars/Base"}, "/zone"),
+        ({"least_new": 0}, "/least_new"),
+        ({"enabled": None}, "/enabled"),
+    ):
+        refused = await client.patch(path, json=wrong, headers=house.admin)
+        assert refused.status_code == 422
+        assert [one["pointer"] for one in refused.json()["errors"]] == [pointer]
+    for method in ("GET", "PATCH"):
+        theirs = await client.request(method, path, json={"hour": 1}, headers=house.agent)
+        assert theirs.status_code == 403
 
 
 async def test_a_backtest_needs_a_model_that_can_be_asked(

@@ -11,6 +11,7 @@ from cli import logins
 from cli.seed import SLUG, seed
 from cli.stories import CUSTOMERS, PEOPLE, STORIES, TEAMS
 from models.session import Database
+from services import learning
 from services.auth import Auth
 from services.tenants import find_tenant
 from services.tickets import Origin
@@ -98,6 +99,22 @@ async def test_it_is_made_once(made: Made) -> None:
     assert not await seed(made.home, made.settings, lambda name, text: made.told.append(text))
     assert logins.read(made.home) == before
     assert len(made.told) == 2
+
+
+async def test_topics_and_moods_are_filled_in_without_proof_and_that_is_said(made: Made) -> None:
+    assert "without proof" in made.told[-1]
+    tenant = await find_tenant(made.database, SLUG)
+    assert tenant is not None
+    async with made.database.transaction(tenant) as work:
+        settings = await learning.settings_of(work)
+        audited = await work.rows(
+            "select target_id from audit_entries where tenant_id = :t"
+            " and action = 'triage_field.changed'",
+            {"t": tenant},
+        )
+    done = {name for name, said in settings.items() if said.apply == "always"}
+    assert done == {"topic", "sentiment", "language"}
+    assert {one["target_id"] for one in audited} == {"topic", "sentiment"}
 
 
 async def test_everybody_can_sign_in_with_the_password_that_was_kept(made: Made) -> None:

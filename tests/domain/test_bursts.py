@@ -79,3 +79,49 @@ def test_a_thousand_tickets_are_compared_within_seconds() -> None:
     began = time.perf_counter()
     bursts(tickets, before(each=500), hours=24)
     assert time.perf_counter() - began < 5
+
+
+GREETINGS = (
+    "Hello team, I hope you are well. Could you please help me with this? Thank you in advance.",
+    "Dear support team, good morning. Please help, I have a question. Many thanks and best wishes.",
+    "Hi there, I would like to ask for your help. Please get back to me soon. Thanks a lot.",
+    "Hallo liebes Team, ich hoffe, Sie können mir helfen. Vielen Dank im Voraus.",
+    "Sehr geehrte Damen und Herren, ich habe ein Problem und bitte um Hilfe. Mit bestem Dank.",
+    "Guten Tag, könnten Sie mir bitte bei folgender Frage weiterhelfen? Herzliche Grüße.",
+)
+MATTERS = (
+    "invoice April twice", "parcel Munich late", "password forgotten", "contract renewal date",
+    "colour of the sofa", "warranty for a drill", "discount for students", "newsletter stop",
+    "wrong size shoes", "gift card balance", "scanner driver update", "calendar sync phone",
+    "export as spreadsheet", "delivery window Saturday", "broken zipper jacket",
+    "VAT number correction", "meeting room booking", "license transfer laptop",
+    "battery swells tablet", "missing charger box", "voucher expired", "seat upgrade flight",
+    "recipe allergens list", "keyboard layout swiss", "router manual pdf", "bank details changed",
+    "data protection officer", "sample fabric blue", "allergy to material", "spare key order",
+)  # fmt: skip
+
+
+def test_thirty_tickets_that_only_greet_alike_are_no_burst() -> None:
+    tickets = [
+        new((f"Hello, please help: {about}", f"{GREETINGS[n % 6]}\n{about}."), n + 1)
+        for n, about in enumerate(MATTERS)
+    ]
+    assert len(tickets) == 30
+    assert bursts(tickets, [], hours=24) == []
+    assert bursts(tickets, before(each=5), hours=24) == []
+
+
+def test_ten_tickets_of_an_outage_are_found_among_two_hundred() -> None:
+    usual = [
+        new((f"Question {n}", f"{GREETINGS[n % 6]} {MATTERS[n % 30]} {MATTERS[(7 * n) % 30]}"), n)
+        for n in range(1, 191)
+    ]
+    outage = [
+        new((OUTAGE[n % 6][0], f"{GREETINGS[n % 6]} {OUTAGE[n % 6][1]}"), 500 + n)
+        for n in range(10)
+    ]
+    past = [f"{one.subject}\n{one.text}" for one in usual for _ in range(5)]
+    [found] = bursts([*usual, *outage], past, hours=24)
+    assert {one.id.int for one in found.tickets} == set(range(500, 510))
+    assert {"internet", "connection", "hamburg"} >= set(found.terms[:2])
+    assert not {"hello", "please", "team", "help", "danke", "hallo"} & set(found.terms)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from domain.digests import PARTS, lines_of, prompt, told
-from domain.drafting import Redactor, Unusable
+from domain.redaction import Redactor, Unusable
 
 SAID = [
     ("customer", "My router restarts 14 times a day."),

@@ -10,16 +10,14 @@ from hypothesis import strategies as st
 from domain.drafting import (
     BudgetSpent,
     Limits,
-    Redactor,
     Source,
-    Unusable,
     Used,
     drafted,
     prompt,
     refuse_over,
     tokens_of,
-    without_persons,
 )
+from domain.redaction import Redactor, Unusable
 
 SOURCES = (
     Source("S1", "Reset the router", "Hold the button for 12 seconds. See https://help.example/r."),
@@ -36,72 +34,6 @@ def said(**changed: object) -> str:
         **changed,
     }
     return json.dumps(whole)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept_back"),
-    [
-        ("write to maria.sommer+x@mail.example.co.uk please", "maria.sommer+x@mail.example.co.uk"),
-        ("call +49 (0) 171 234-5678 today", "+49 (0) 171 234-5678"),
-        ("call 0171/2345678 today", "0171/2345678"),
-        ("ring me on 020 7946 0958.", "020 7946 0958"),
-        ("pay to DE89 3704 0044 0532 0130 00 now", "DE89 3704 0044 0532 0130 00"),
-        ("pay to GB29NWBK60161331926819 now", "GB29NWBK60161331926819"),
-        ("my card 4111 1111 1111 1111 was charged", "4111 1111 1111 1111"),
-        ("ich wohne Lange Straße 12a hier", "Straße 12a"),
-        ("send it to 221b Baker Street, thanks", "221b Baker Street"),
-        ("wohnhaft in 10115 Berlin", "10115 Berlin"),
-        ("the flat in SW1A 1AA is empty", "SW1A 1AA"),
-        ("signed, Maria Sommer", "Maria Sommer"),
-        ("greetings from MARIA", "MARIA"),
-    ],
-)
-def test_what_names_a_person_does_not_leave_and_comes_back(text: str, kept_back: str) -> None:
-    redactor = Redactor(["Maria Sommer"])
-    left = redactor.redacted(text)
-    assert kept_back not in left
-    assert redactor.count >= 1
-    assert redactor.restored(left) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "order 100238 of 12.03.2026 for 1,250.00 EUR",
-        "it happened on 2026-05-14 at 10:30",
-        "version 3.14.159 build 4711",
-        "error 0x80070057 in module 12",
-        "Marianne is somebody else",
-    ],
-)
-def test_what_names_nobody_stays(text: str) -> None:
-    assert Redactor(["Maria"]).redacted(text) == text
-
-
-def test_one_address_is_one_placeholder_in_every_text() -> None:
-    redactor = Redactor()
-    assert redactor.redacted("a@b.example") == redactor.redacted("a@b.example") == "[[EMAIL_1]]"
-    assert redactor.redacted("c@b.example") == "[[EMAIL_2]]"
-
-
-def test_a_customer_cannot_forge_a_placeholder() -> None:
-    redactor = Redactor()
-    redactor.redacted("real@mail.example")
-    assert "[[EMAIL_1]]" not in redactor.redacted("I say [[EMAIL_1]]")
-
-
-def test_of_other_customers_nothing_can_come_back() -> None:
-    text = without_persons("Dear Ann Lee, I wrote to ann@x.example.", ["Ann Lee"])
-    assert text == "Dear …, I wrote to …."
-
-
-@given(st.text(max_size=300), st.lists(st.text(max_size=20), max_size=3))
-def test_any_text_comes_back_as_it_was_but_for_forged_placeholders(
-    text: str, names: list[str]
-) -> None:
-    redactor = Redactor(names)
-    left = redactor.redacted(text)
-    assert redactor.restored(left) == text.replace("[[", "[ [").replace("]]", "] ]")
 
 
 def test_a_customers_words_are_material_and_never_among_the_instructions() -> None:

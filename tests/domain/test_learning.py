@@ -8,18 +8,21 @@ from hypothesis import strategies as st
 
 from domain.learning import (
     DEFAULTS,
+    Apply,
     FieldSettings,
     Happened,
     Measures,
     Outcome,
     Row,
     TooLittle,
+    at_threshold,
     is_applied,
     judged,
     labels_of,
     measured,
     split,
 )
+from domain.triage import Guess, Prediction
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -167,6 +170,9 @@ def measures(accuracy: float = 0.8, macro: float = 0.7, ece: float = 0.05) -> Me
         (measures(0.81, 0.67), False, "Worse on rare labels"),
         (measures(0.81, 0.7, 0.11), False, "Its probabilities can be believed less"),
         (measures(0.83, 0.7, 0.11), True, "Better"),
+        (measures(0.81).model_copy(update={"precision": 0.87}), False, "What it answers is right"),
+        (measures(0.83).model_copy(update={"precision": 0.87}), True, "Better"),
+        (measures(0.81).model_copy(update={"precision": 0.5, "answered": 9}), True, "Better"),
         (measures(0.8, 0.7, 0.04), True, "Better"),
         (measures(), False, "No better"),
     ],
@@ -200,8 +206,65 @@ def test_an_answer_is_done_once_it_has_earned_it(
     assert is_applied(settings, found) is applied
 
 
-def test_priorities_and_teams_are_earned_unless_somebody_says_otherwise() -> None:
+def test_all_that_a_model_learns_is_earned_unless_somebody_says_otherwise() -> None:
     assert {name: one.apply for name, one in DEFAULTS.items()} == {
-        "topic": "always", "sentiment": "always", "priority": "earned", "team": "earned",
+        "topic": "earned", "sentiment": "earned", "priority": "earned", "team": "earned",
         "spam": "earned", "language": "always",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("apply", ["earned", "always"])
+def test_what_is_withheld_is_not_done_whatever_was_earned(apply: Apply) -> None:
+    settings = FieldSettings(apply=apply, wanted_precision=0.5)
+    assert is_applied(settings, measures())
+    fell = settings.model_copy(update={"withheld": "It fell."})
+    assert not is_applied(fell, measures())
+
+
+def graded() -> Measures:
+    """Sure answers are right, half-sure ones every second time; a strange text is never counted."""
+    return measured(
+        [Outcome("a", "a", 0.95, True)] * 30
+        + [Outcome("a", "a", 0.6, True), Outcome("b", "a", 0.6, True)] * 10
+        + [Outcome("a", "a", 0.99, False, known=False)] * 10
+    )
+
+
+def test_a_threshold_set_by_hand_is_measured_where_it_stands() -> None:
+    found = graded()
+    assert found.at(None) == (50, 50 / 60, 40 / 50)
+    assert found.at(0.6) == (50, 50 / 60, 40 / 50)
+    assert found.at(0.61) == found.at(0.95) == (30, 0.5, 1.0)
+    assert found.at(0.96) == (0, 0.0, 0.0)
+    assert found.at(0.0) == found.at(0.6)
+    assert measures().at(0.7) is None  # of before curves were kept
+
+
+@pytest.mark.parametrize(
+    ("threshold", "applied"), [(None, False), (0.6, False), (0.9, True), (0.96, False)]
+)
+def test_what_is_earned_is_earned_at_the_threshold_in_force(
+    threshold: float | None, applied: bool
+) -> None:
+    settings = FieldSettings(wanted_precision=0.9, threshold=threshold)
+    assert is_applied(settings, graded()) is applied
+
+
+def test_a_threshold_set_by_hand_makes_a_model_speak_or_be_silent_but_not_about_the_strange() -> (
+    None
+):
+    def said(probability: float, *, strange: bool = False) -> Prediction:
+        return Prediction(
+            label="a", probability=probability, abstained=True, top=(), strangeness=0.1,
+            out_of_scope=strange, model_version="topic-1",
+        )  # fmt: skip
+
+    assert at_threshold(said(0.6), None).abstained
+    assert not at_threshold(said(0.6), 0.6).abstained
+    assert at_threshold(said(0.59), 0.6).abstained
+    assert at_threshold(said(0.99, strange=True), 0.6).abstained
+    # What ships may be silent for other reasons: by hand it says less, never more.
+    plain = Guess(label="a", probability=0.7, abstained=True, top=())
+    assert at_threshold(plain, 0.1).abstained
+    aloud = plain.model_copy(update={"abstained": False})
+    assert [at_threshold(aloud, at).abstained for at in (0.7, 0.71)] == [False, True]

@@ -198,3 +198,31 @@ def test_languages_are_compared_without_their_regions() -> None:
     assert in_language("de-AT", "de")
     assert not in_language("de", "en")
     assert in_language(None, "en")
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("Hello, please help me. Thank you!", "Hello team, could you please help? Many thanks."),
+        (
+            "Sehr geehrte Damen und Herren, bitte helfen Sie mir. Vielen Dank im Voraus.",
+            "Guten Tag, ich bitte um Hilfe. Vielen Dank und freundliche Grüße",
+        ),
+        ("I have a question about this, please", "Question: could you please write about this?"),
+    ],
+)
+def test_greetings_and_small_words_alone_match_nothing(query: str, document: str) -> None:
+    wanted = asked(OURS, query)
+    spread = Spread(wanted, dict.fromkeys(wanted.keys.values(), 1), 50)
+    assert spread.scorer().score(document, document).value == 0
+    # Nor where the query says more, and the document has nothing of that.
+    more = asked(OURS, f"{query} The toner is empty.")
+    spread = Spread(more, dict.fromkeys(more.keys.values(), 1), 50)
+    assert spread.scorer().score(document, document) == (0.0, ())
+
+
+def test_no_reason_is_a_greeting_or_a_small_word() -> None:
+    wanted = asked(OURS, "Hello dear team, please help: the printer does not print. Thanks!")
+    spread = Spread(wanted, dict.fromkeys(wanted.keys.values(), 1), 50)
+    found = spread.scorer().score("Hello, please help with the printer", "Thanks dear team.")
+    assert set(found.why) == {"printer", "print"}

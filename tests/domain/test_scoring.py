@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.frustration import frustration_of
 from domain.scoring import (
     MOST_BY_TIME,
     Pressure,
@@ -16,7 +17,7 @@ from domain.scoring import (
     scored,
     shown,
 )
-from domain.states import Category
+from domain.states import Category, Tier
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,6 +35,8 @@ def of(**known: object) -> Score:
         ({"priority": "high", "priority_probability": 0.5}, 13, ["priority"]),
         ({"sentiment": "negative"}, 10, ["sentiment"]),
         ({"sentiment": "positive"}, 0, []),
+        ({"frustration": 0.5}, 6, ["frustration"]),
+        ({"frustration": 1, "sentiment": "negative"}, 22, ["sentiment", "frustration"]),
         ({"topic": "outage"}, 10, ["topic"]),
         ({"tier": " Gold "}, 8, ["tier"]),
         ({"tier": "stone"}, 0, []),
@@ -54,6 +57,10 @@ def of(**known: object) -> Score:
 def test_each_reason_has_its_points(known: dict[str, object], value: int, names: list[str]) -> None:
     found = of(**known)
     assert (found.value, [one.name for one in found.contributions]) == (value, names)
+
+
+def test_every_tier_counts_but_the_one_of_everybody() -> None:
+    assert [tier for tier in Tier if not of(tier=tier).value] == [Tier.STANDARD]
 
 
 def test_reasons_say_what_they_are() -> None:
@@ -159,3 +166,16 @@ def test_what_a_person_decided_counts_whole_and_what_a_model_read_as_far_as_it_i
     }  # fmt: skip
     assert pressure_of(row.__getitem__) == 130 + 80
     assert pressure_of((row | {"decided": ("priority",)}).__getitem__) == 260 + 80
+
+
+def test_frustration_counts_from_where_it_has_a_name_and_quotes_what_was_said() -> None:
+    read = frustration_of("Third time I ask. Unacceptable, my lawyer will write!!").model_dump()
+    row = {"category": "open", "unanswered": 0, "earlier": 0, "verdict": {"frustration": read}}
+    [reason] = scored(pressure(row.get), now=NOW).contributions
+    assert reason.name == "frustration"
+    assert reason.points == pytest.approx(12 * read["value"], abs=0.05)
+    assert pressure_of(row.get) == round(10 * reason.points)
+    assert "“my lawyer”" in reason.because
+    calm = frustration_of("Third time lucky, I suppose?").model_dump()
+    row["verdict"] = {"frustration": {**calm, "level": "none"}}
+    assert pressure_of(row.get) == 0

@@ -91,3 +91,81 @@ def test_a_very_long_conversation_is_bounded() -> None:
     assert len(every) <= 9
     unbroken = summary(SUBJECT, [said(1, "customer", "router and more words " * 3000)])
     assert all(len(one.text) <= LONGEST_SENTENCE for one in unbroken.problem)
+
+
+SIGNATURE = (
+    "Jonas Weber\nWeber Elektrotechnik GmbH\nIndustriestraße 14, 70565 Stuttgart\n"
+    "Tel.: +49 711 4455 667 | Mobil: 0171 4455667 | Fax: 0711 4455 668\n"
+    "jonas.weber@weber-elektro.example | www.weber-elektro.example\n"
+    "Geschäftsführer: Jonas Weber, Amtsgericht Stuttgart HRB 445566, USt-IdNr. DE445566778\n"
+    "Diese E-Mail enthält vertrauliche Informationen, bestimmt für den genannten Empfänger."
+)
+GOODS = (
+    "Pos. 1: 3 x Sicherungsautomat B16, Art.-Nr. 445566, 12,90 EUR\n"
+    "Pos. 2: 5 x Leitungsschutz C20, Art.-Nr. 445567, 18,40 EUR\n"
+    "Pos. 3: 1 x Verteilerkasten 12-reihig, Art.-Nr. 445568, 94,00 EUR"
+)
+
+
+def everything(found: Summary) -> str:
+    return texts((*found.problem, *found.tried, *found.state))
+
+
+def test_a_signature_that_comes_with_every_mail_is_never_the_summary() -> None:
+    told = [
+        ("customer", "Die Lieferung 88120 kam heute ohne den Verteilerkasten an."),
+        ("agent", "Wir haben beim Lager nachgefragt, der Kasten wurde dort vergessen."),
+        ("customer", "Ohne den Verteilerkasten steht die Baustelle seit heute still."),
+        ("agent", "Der Verteilerkasten geht heute mit einem Kurier an Sie heraus."),
+        ("customer", "Der Kurier war da, der Verteilerkasten hat aber eine Delle."),
+    ]
+    found = summary(
+        "Lieferung 88120 unvollständig",
+        [
+            said(n, "customer" if who == "customer" else "agent", f"{text}\n\n{SIGNATURE}")
+            for n, (who, text) in enumerate(told, start=1)
+        ],
+    )
+    shown = everything(found)
+    for text in (told[0][1], told[4][1]):
+        assert text in shown
+    for wrong in ("Tel.", "HRB", "www.", "Industriestraße", "vertraulich"):
+        assert wrong not in shown
+
+
+def test_a_list_of_goods_gives_way_to_what_is_said_of_it() -> None:
+    mail = f"Guten Tag,\n{GOODS}\nDie Position zwei fehlt in der Lieferung.\n{SIGNATURE}"
+    found = summary("Bestellung 445566", [said(1, "customer", mail)])
+    assert texts(found.problem) == "Die Position zwei fehlt in der Lieferung."
+
+
+def test_an_english_block_of_contact_data_says_nothing() -> None:
+    block = (
+        "Mary Miller, Head of Facilities\nPhone: +44 20 7946 0123 Ext. 445\n"
+        "Mobile +44 7700 900123\nAcme Holdings Ltd, 14 High Street, London SW1A 2AA\n"
+        "Registered office: 14 High Street, Company No. 01234567, VAT GB 123 4567 89\n"
+        "This message is confidential and intended for the addressee only."
+    )
+    found = summary(
+        "Door reader",
+        [
+            said(1, "customer", f"The door reader rejects every badge since Monday.\n{block}"),
+            said(2, "agent", "We have reset the door reader from here."),
+            said(3, "customer", f"It rejects the badges again this morning.\n{block}"),
+        ],
+    )
+    assert "rejects every badge" in texts(found.problem)
+    assert "again this morning" in texts(found.state)
+    assert not {"7946", "confidential", "Registered"} & set(everything(found).split())
+
+
+def test_a_sentence_with_a_number_in_it_is_still_a_sentence() -> None:
+    found = summary(
+        "No ring back",
+        [said(1, "customer", "Please call me on +49 711 4455667 once the router is replaced.")],
+    )
+    assert "call me on" in texts(found.problem)
+
+
+def test_where_there_is_nothing_but_a_list_the_list_is_shown() -> None:
+    assert summary("Order", [said(1, "customer", GOODS)]).problem

@@ -39,6 +39,7 @@ from domain.tickets import (
     Entry,
     Labelled,
     Payload,
+    Retiered,
     Retimed,
     TimeAdvanced,
     decide,
@@ -264,6 +265,30 @@ def test_retiming_applies_what_is_in_force_and_says_nothing_where_nothing_change
     assert clock(life, FIX).caused_by == "policy_change"
     assert life.last.entries[1].data["caused_by"] == "policy_change"
     assert life(Retimed(), actor=SYSTEM).entries == ()
+    agrees(life)
+
+
+GOLD = policy(id=uid(51), within=HOUR, conditions={"field": "tier", "value": "gold"})
+
+
+def test_another_tier_changes_what_is_promised_and_how_pressing_it_is() -> None:
+    life = Life(under(GOLD, policy()))
+    assert clock(life, FIX).due_at == START + 8 * HOUR
+    was = life.ticket.pressure
+    assert life(Retiered(None), actor=SYSTEM).entries == ()
+    life(Retiered("gold"), actor=SYSTEM)
+    assert (life.types, life.last.entries[0].changes["tier"]) == (["tier_changed"], [None, "gold"])
+    assert (life.ticket.policy_id, life.ticket.pressure - was) == (uid(51), 80)
+    assert clock(life, FIX).due_at == START + HOUR
+    agrees(life)
+    life(Changed(assignee_id=ADA, status="closed"))
+    assert life(Retiered("vip"), actor=SYSTEM).entries == ()
+
+
+def test_a_ticket_of_a_tier_begins_with_its_promise_and_its_timeline_says_so() -> None:
+    life = Life(under(GOLD, policy()), tier="gold")
+    assert life.ticket.policy_id == uid(51)
+    assert life.entries[0].data["tier"] == "gold"
     agrees(life)
 
 

@@ -185,3 +185,61 @@ def test_tickets_that_were_over_before_their_verdict_wait_for_none_and_others_st
     assert states() == ["pending", "skipped", "done", "off"]
     command.downgrade(config, "0016")
     assert states() == ["pending", "pending", "done", "off"]
+
+
+@pytest.mark.slow
+def test_models_that_were_refused_are_refused_again_and_settings_keep_their_meaning(
+    postgres: str,
+) -> None:
+    name = f"m_{uuid.uuid4().hex[:12]}"
+    urls = _create(postgres, name, template=None)
+    config = migrations._config(migrations._driver(urls.owner))
+    command.upgrade(config, "0017")
+    tenant = uuid.uuid4()
+    had = [(1, "retired", "Better."), (2, "retired", "Rolled back."), (3, "refused", "Worse."),
+           (4, "champion", "Worse than all."), (5, "retired", "Better: by far.")]  # fmt: skip
+    with psycopg.connect(make_conninfo(postgres, dbname=name), autocommit=True) as connection:
+        connection.execute(
+            "insert into tenants (id, slug, name, created_at) values (%s, 'acme', 'Acme', %s)",
+            (tenant, NOW),
+        )
+        connection.execute(
+            "insert into triage_fields (tenant_id, field, apply, wanted_precision, updated_at)"
+            " values (%s, 'topic', 'always', 0.8, %s)",
+            (tenant, NOW),
+        )
+        for version, state, detail in had:
+            model = uuid.uuid4()
+            connection.execute(
+                "insert into triage_models (tenant_id, id, field, version, state, detail,"
+                " measures, compared_with, sha256, created_at) values (%s, %s, 'topic', %s, %s,"
+                " %s, '{}', %s, 'ab', %s)",
+                (tenant, model, version, state, detail, f"version {1 if version > 3 else 9}", NOW),
+            )
+            if version in (2, 4):  # somebody insisted
+                connection.execute(
+                    "insert into audit_entries (id, tenant_id, at, actor_kind, action,"
+                    " target_kind, target_id, data) values (%s, %s, %s, 'system',"
+                    " 'triage_model.refused', 'triage_model', %s, '{\"because\": \"It errs.\"}')",
+                    (uuid.uuid4(), tenant, NOW, str(model)),
+                )
+        command.upgrade(config, "0018")
+        rows = connection.execute(
+            "select version, state, objection, replaced_by from triage_models order by version"
+        ).fetchall()
+        kept = connection.execute(
+            "select apply, wanted_precision, threshold, withheld from triage_fields"
+        ).fetchall()
+        left = connection.execute(
+            "select count(*) from pg_policies where policyname = 'earned'"
+        ).fetchone()
+    assert rows == [
+        (1, "retired", None, 5),
+        (2, "refused", "It errs.", None),
+        (3, "refused", "Worse.", None),
+        (4, "champion", "It errs.", None),
+        (5, "retired", None, None),
+    ]
+    assert kept == [("always", 0.8, None, None)]
+    assert left == (0,)
+    command.downgrade(config, "0017")

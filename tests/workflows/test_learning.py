@@ -6,6 +6,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from temporalio.client import Client
@@ -18,19 +19,21 @@ from adapters.classifier.kept import KeptModels, store_under
 from adapters.temporal import TicketWorkflows
 from domain.errors import Conflict
 from domain.learning import ModelUnusable, TriageField
-from domain.lifecycle import MODELS, TICKETS, BacktestRef, Effect, EffectInput, TrainingRef
+from domain.lifecycle import BATCH, MODELS, TICKETS, BacktestRef, Effect, EffectInput, TrainingRef
 from domain.permissions import Principal, Role, grants_of
+from domain.retraining import NEW_DECISIONS
 from domain.states import Priority
 from domain.tickets import AgentReplied, Changed, Labelled, Ticket
 from domain.triage import Spam
 from models.session import Database, Row
-from services import learning
+from services import learning, promoting, proving, retraining, tenants
 from services.desks import Desks
-from services.learning import WorseModel
+from services.promoting import WorseModel
 from services.tickets import Origin, Tickets
 from tests.conftest import MakeTenant, Urls
 from tests.making import happens, make_agent, make_team, make_ticket, words
 from tests.workflows.conftest import Bench, FakeClassifier, FakeMail, MakeBench
+from workflows.learning import RetrainDueWorkflow
 from workflows.sandbox import strict_sandbox
 from workflows.tickets import TicketWorkflow
 
@@ -122,7 +125,7 @@ async def test_what_people_say_makes_a_model_that_answers_and_says_why(
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
     async with bench(dev_server) as b:
-        desk = await Desk.made(b, await make_tenant(), apply="earned", wanted_precision=0.8)
+        desk = await Desk.made(b, await make_tenant(), wanted_precision=0.8)
         before = await desk.triaged("My laptop screen 12 is black")
         assert before["topic"] is None  # what ships knows none of this desk's labels
         await desk.teaches(130)
@@ -241,7 +244,7 @@ async def test_a_worse_model_is_refused_and_only_put_in_place_by_who_insists_and
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
     async with bench(dev_server) as b:
-        desk = await Desk.made(b, await make_tenant())
+        desk = await Desk.made(b, await make_tenant(), apply="always")
         await desk.teaches(90)
         good = await desk.trains()
         assert good["state"] == "champion"
@@ -252,36 +255,46 @@ async def test_a_worse_model_is_refused_and_only_put_in_place_by_who_insists_and
         assert bad["detail"].startswith("Worse: ")
         assert bad["compared_with"] == "version 1"
         assert bad["measures"]["accuracy"] < bad["compared"]["accuracy"]
+        # What goes on was asked about newer decisions as well, and is judged by those from now on.
+        assert (await desk.model(good["id"]))["measures"] == bad["compared"] != good["measures"]
         assert (await desk.triaged("Toner 9 is empty"))["topic"] == "hardware"
 
         now = datetime.now(UTC)
         async with b.database.transaction(desk.tenant) as work:
             with pytest.raises(WorseModel, match="It was refused"):
-                await learning.promote(
+                await promoting.promote(
                     work, bad["id"], anyway=False, caller=desk.caller, origin=Origin(), now=now
                 )
         async with b.database.transaction(desk.tenant) as work:
-            await learning.promote(
-                work, bad["id"], anyway=True, caller=desk.caller, origin=Origin(), now=now
-            )
+            await promoting.promote(
+                work, bad["id"], anyway=True, reason="To see what it does.", caller=desk.caller,
+                origin=Origin(), now=now,
+            )  # fmt: skip
         assert (await desk.model(good["id"]))["state"] == "retired"
         # Taught both, mostly wrongly, it says the wrong thing or nothing.
         assert (await desk.triaged("Toner 9 is empty"))["topic"] != "hardware"
 
         async with b.database.transaction(desk.tenant) as work:
-            row = await learning.roll_back(
+            row = await promoting.roll_back(
                 work, "topic", caller=desk.caller, origin=Origin(), now=now
             )
         assert row["model"] == "topic-1"
+        # It is refused as before, with the reason, and needs insisting again.
+        assert (await desk.model(bad["id"]))["state"] == "refused"
+        async with b.database.transaction(desk.tenant) as work:
+            with pytest.raises(WorseModel, match=r"It was refused\. Worse: "):
+                await promoting.promote(
+                    work, bad["id"], anyway=False, caller=desk.caller, origin=Origin(), now=now
+                )
         assert (await desk.triaged("Toner 9 is empty"))["topic"] == "hardware"
         async with b.database.transaction(desk.tenant) as work:
-            row = await learning.roll_back(
+            row = await promoting.roll_back(
                 work, "topic", caller=desk.caller, origin=Origin(), now=now
             )
         assert row["model"] is None  # further back there is only what ships
         async with b.database.transaction(desk.tenant) as work:
             with pytest.raises(Conflict, match="nothing before it"):
-                await learning.roll_back(
+                await promoting.roll_back(
                     work, "topic", caller=desk.caller, origin=Origin(), now=now
                 )
 
@@ -394,26 +407,205 @@ async def test_a_backtest_says_what_a_model_makes_of_the_past_and_what_it_had_no
         assert found["unseen"]["accuracy"] == pytest.approx(model["measures"]["accuracy"])
         assert found["recorded"]["rows"] == 0  # nobody had triaged them
 
+        # What ships was never taught this desk's labels: it is not called wrong for that.
+        async with b.database.transaction(desk.tenant) as work:
+            row = await learning.backtest(
+                work, "topic", model_id=None, tickets=70, caller=desk.caller,
+                origin=Origin(), now=datetime.now(UTC),
+            )  # fmt: skip
+        ref = BacktestRef(tenant_id=desk.tenant, slug="t", job_id=row["id"])
+        await TicketWorkflows(b.client).start(ref)
+        assert await b.client.get_workflow_handle(ref.workflow_id).result() == "finished"
+        async with b.database.transaction(desk.tenant) as work:
+            found = await learning.get_backtest(work, row["id"])
+        assert (found["measures"]["rows"], found["measures"]["not_taught"]) == (0, 70)
+        assert "none of the labels" in found["detail"]
 
-async def test_the_night_trains_the_desks_that_have_something_new(
+
+async def planned(b: Bench, tenant: uuid.UUID, **plan: object) -> None:
+    async with b.database.transaction(tenant) as work:
+        await tenants.change_tenant(
+            work, name=None, settings={"retraining": plan}, caller=None, origin=None,
+            now=datetime.now(UTC),
+        )  # fmt: skip
+
+
+async def test_each_desk_that_has_something_new_trains_at_its_own_hour(
     dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, urls: Urls
 ) -> None:
     async with bench(dev_server) as b:
-        still = await Desk.made(b, await make_tenant())
-        busy = await Desk.made(b, await make_tenant())
-        await still.teaches(learning.NEW_DECISIONS - 1)
-        await busy.teaches(learning.NEW_DECISIONS)
+        still, busy, later, never = [await Desk.made(b, await make_tenant()) for _ in range(4)]
+        await still.teaches(NEW_DECISIONS - 1)
+        for desk in (busy, later, never):
+            await desk.teaches(NEW_DECISIONS)
+        now = datetime.now(UTC)
+        turns = (now + timedelta(hours=2)).replace(minute=0, second=0, microsecond=0)
+        afterwards = (turns + timedelta(hours=2)).astimezone(ZoneInfo("Asia/Tokyo"))
+        for desk in (still, busy):
+            await planned(b, desk.tenant, hour=turns.hour)
+        await planned(b, later.tenant, hour=afterwards.hour, zone="Asia/Tokyo", least_new=5)
+        await planned(b, never.tenant, hour=turns.hour, enabled=False)
         everything = Database(urls.relay, pool_size=2)
-        for _ in range(2):  # the second finds nothing new
-            await learning.train_where_due(everything, b.database, now=datetime.now(UTC))
-        await everything.close()
 
         async def asked(desk: Desk) -> list[tuple[str, uuid.UUID | None]]:
             async with b.database.transaction(desk.tenant) as work:
                 return [(m["field"], m["requested_by"]) for m in await learning.models(work)]
 
-        assert await asked(still) == []
+        async def turn(at: datetime) -> list[int]:
+            await retraining.train_where_due(everything, b.database, now=at)
+            return [len(await asked(desk)) for desk in (still, busy, later, never)]
+
+        assert await turn(now) == [0, 0, 0, 0]  # nobody's turn
+        assert await turn(turns) == [0, 1, 0, 0]
         assert await asked(busy) == [("topic", None)]
+        assert await turn(turns + timedelta(minutes=15)) == [0, 1, 0, 0]
+        await still.teaches(1)  # enough now, but its turn has passed
+        assert await turn(turns + timedelta(minutes=30)) == [0, 1, 0, 0]
+        assert await turn(afterwards) == [0, 1, 1, 0]
+        await everything.close()
+
+
+async def judged_answers(
+    desk: Desk, count: int, *, right: int, subject: str = "Toner {} is empty"
+) -> None:
+    """So many new tickets are triaged; somebody says what is right, `right` times as the model."""
+    for number in range(count):
+        row = await desk.triaged(subject.format(number))
+        said = row["verdict"]["topic"]
+        assert not said["abstained"], said
+        label = said["label"] if number < right else WRONG[said["label"]]
+        await happens(
+            desk.bench.database, desk.bench.tickets, desk.tenant, row["number"],
+            Labelled(topic=label), by=desk.agent,
+        )  # fmt: skip
+
+
+async def test_a_model_that_people_keep_correcting_steps_back_by_itself(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant(), wanted_precision=0.8)
+        await desk.teaches(90)
+        first = await desk.trains()
+        assert first["state"] == "champion"
+        assert (await desk.triaged("Toner 7 is empty"))["topic"] == "hardware"
+
+        async def looked() -> int:
+            return await b.client.execute_workflow(
+                RetrainDueWorkflow.run, id=f"due-{uuid.uuid4()}", task_queue=BATCH
+            )
+
+        # Good luck and bad: one in ten is wrong, which is better than asked for.
+        await judged_answers(desk, 20, right=18)
+        await looked()
+        row = await desk.model(first["id"])
+        assert (row["state"], row["live"]["judged"], row["live"]["right"]) == ("champion", 20, 18)
+        # The world has changed: what was hardware is something else now.
+        await judged_answers(desk, 30, right=0)
+        await looked()
+        row = await desk.model(first["id"])
+        assert (row["state"], row["promoted_at"]) == ("refused", None)
+        assert row["objection"].startswith("Of 50 answers that people judged since")
+        async with b.database.transaction(desk.tenant) as work:
+            question = await learning.question(work, "topic")
+            told = await work.rows(
+                "select user_id, kind, data from notifications where tenant_id = :t",
+                {"t": desk.tenant},
+            )
+            audited = await work.rows(
+                "select action, actor_kind, data from audit_entries where tenant_id = :t"
+                " order by at desc, id desc limit 2",
+                {"t": desk.tenant},
+            )
+        assert (question["model"], question["applied"]) == (None, False)
+        assert question["withheld"] == row["objection"]
+        assert [(one["user_id"], one["kind"]) for one in told] == [
+            (desk.agent, "model_rolled_back")
+        ]
+        assert told[0]["data"]["answers_now"] == "the model that ships"
+        assert {(one["action"], one["actor_kind"]) for one in audited} == {
+            ("triage_model.rolled_back", "system"), ("triage_field.changed", "system"),
+        }  # fmt: skip
+        # Nobody puts it back without insisting, and then it only suggests.
+        now = datetime.now(UTC)
+        async with b.database.transaction(desk.tenant) as work:
+            with pytest.raises(WorseModel, match=r"It was refused\. Of 50 answers"):
+                await promoting.promote(
+                    work, first["id"], anyway=False, caller=desk.caller, origin=Origin(), now=now
+                )
+        async with b.database.transaction(desk.tenant) as work:
+            await promoting.promote(
+                work, first["id"], anyway=True, reason="I know better.", caller=desk.caller,
+                origin=Origin(), now=now,
+            )  # fmt: skip
+        suggested = await desk.triaged("Toner 8 is empty")
+        assert (suggested["verdict"]["topic"]["label"], suggested["topic"]) == ("hardware", None)
+        # Measured anew, a model of what people say now does it by itself again.
+        await desk.teaches(150, wrongly=True)
+        second = await desk.trains()
+        assert second["state"] == "champion", second["detail"]
+        async with b.database.transaction(desk.tenant) as work:
+            question = await learning.question(work, "topic")
+        assert (question["model"], question["withheld"]) == ("topic-2", None)
+        assert question["applied"] is (question["precision"] >= 0.8)
+        # Stepping back from it passes over the one that fell.
+        async with b.database.transaction(desk.tenant) as work:
+            back = await promoting.roll_back(
+                work, "topic", caller=desk.caller, origin=Origin(), now=now
+            )
+        assert back["model"] is None
+
+
+async def test_what_fell_gives_way_to_what_was_there_before_unless_that_was_worse_still(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
+) -> None:
+    async with bench(dev_server) as b:
+        for reached, answers in ((0.95, "topic-1"), (0.3, "topic-2")):
+            desk = await Desk.made(b, await make_tenant(), wanted_precision=0.9)
+            await desk.teaches(90)
+            first, second = await desk.trains(), None
+            async with b.database.transaction(desk.tenant) as work:
+                # As if a second, with the same file, had been measured to be better.
+                second = uuid.uuid4()
+                await promoting.retire(work, "topic", replaced_by=2)
+                await work.execute(
+                    "insert into triage_models (tenant_id, id, field, version, state, measures,"
+                    " compared, compared_with, sha256, created_at, promoted_at, threshold)"
+                    " select tenant_id, :id, field, 2, 'champion',"
+                    ' measures || \'{"precision": 0.97, "answered": 50}\','
+                    " measures || jsonb_build_object('precision', cast(:reached as float),"
+                    " 'answered', 50), 'version 1', sha256, now(), now(), threshold"
+                    " from triage_models where tenant_id = :t and id = :first",
+                    {"id": second, "t": desk.tenant, "first": first["id"], "reached": reached},
+                )
+            await judged_answers(desk, 40, right=24)
+            assert await proving.look(b.database, desk.tenant, now=datetime.now(UTC)) == 1
+            assert await proving.look(b.database, desk.tenant, now=datetime.now(UTC)) == 0
+            async with b.database.transaction(desk.tenant) as work:
+                question = await learning.question(work, "topic")
+            assert (question["model"], question["applied"]) == (answers, False)
+            assert question["withheld"] is not None
+            assert (await desk.triaged("Toner 9 is empty"))["topic"] is None
+
+
+async def test_a_challenger_does_not_profit_from_a_file_that_went_missing(
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, tmp_path: Path
+) -> None:
+    async with bench(dev_server) as b:
+        desk = await Desk.made(b, await make_tenant())
+        await desk.teaches(90)
+        good = await desk.trains()
+        assert good["measures"]["accuracy"] > 0.9
+        [file] = [p for p in (tmp_path / "desks").rglob(good["sha256"]) if p.is_file()]
+        file.unlink()
+        await b.kept.forget(desk.tenant, good["sha256"])
+        await desk.teaches(300, wrongly=True)
+        await desk.teaches(80)
+        bad = await desk.trains()
+        assert bad["state"] == "refused", bad["detail"]
+        assert bad["compared_with"] == "the model that ships"
+        assert bad["detail"].startswith("Surely worse than version 1 was")
+        assert (await desk.model(good["id"]))["state"] == "champion"
 
 
 async def acts(b: Bench, tenant: uuid.UUID, now: datetime) -> tuple[Ticket, uuid.UUID]:
@@ -434,6 +626,11 @@ async def acts(b: Bench, tenant: uuid.UUID, now: datetime) -> tuple[Ticket, uuid
     return ticket, team
 
 
+async def moods_are_filled_in(b: Bench, tenant: uuid.UUID) -> None:
+    async with b.database.transaction(tenant) as work:
+        await learning.set_field(work, "sentiment", {"apply": "always"}, now=datetime.now(UTC))
+
+
 async def is_untouched_but_for_the_mood(b: Bench, tenant: uuid.UUID, ticket: Ticket) -> None:
     """What the agent decided stands; a model filled in what nobody had spoken of."""
     row = await b.row(tenant, ticket)
@@ -448,6 +645,7 @@ async def test_models_that_are_ill_for_an_hour_delay_no_ticket_and_then_overrule
 ) -> None:
     async with bench(skipping.client) as b:
         tenant = await make_tenant()
+        await moods_are_filled_in(b, tenant)
         b.classifier.errors = [RuntimeError("model gone")] * 10_000
         begun = await skipping.get_current_time()
         ticket, _ = await acts(b, tenant, begun)
@@ -470,6 +668,7 @@ async def test_with_nobody_on_the_models_queue_tickets_go_on_and_are_triaged_lat
     tickets, classifier = Tickets(Desks()), FakeClassifier()
     b = Bench(dev_server, database, tickets, FakeMail(), classifier, None, None)  # type: ignore[arg-type]
     tenant = await make_tenant()
+    await moods_are_filled_in(b, tenant)
     async with Worker(
         dev_server,
         task_queue=TICKETS,

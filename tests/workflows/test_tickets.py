@@ -1,6 +1,6 @@
 """A ticket's workflow on Temporal's own engines."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -8,6 +8,7 @@ from temporalio.testing import WorkflowEnvironment
 from domain.sla import Metric, Notify, Step
 from domain.states import Channel
 from domain.tickets import AgentReplied, Changed, CustomerReplied, Snoozed
+from services import learning
 from tests.conftest import MakeTenant
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import MakeBench
@@ -148,6 +149,7 @@ async def test_a_verdict_counts_only_where_nobody_has_decided(
         tenant = await make_tenant()
         async with b.database.transaction(tenant) as work:
             agent = await make_agent(work)
+            await learning.set_field(work, "topic", {"apply": "always"}, now=datetime.now(UTC))
         ticket = await make_ticket(b.database, b.tickets, tenant)
         decided = await happens(
             b.database, b.tickets, tenant, ticket.number, Changed(priority="low"), by=agent  # type: ignore[arg-type]
