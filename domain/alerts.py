@@ -107,6 +107,7 @@ class Figures:
     met: int = 0
     missed: int = 0
     breaches: int = 0
+    late: int = 0  # of the breaches, those that are older than the window, and were noticed in it
     oldest: datetime | None = None  # of what was counted: it leaves the window first
 
     @property
@@ -125,7 +126,8 @@ class Figures:
             "until": self.until.isoformat(),
         }
         if isinstance(rule.watches, Breaches):
-            return {**times, "breaches": self.breaches}
+            late = {"noticed_late": self.late} if self.late else {}
+            return {**times, "breaches": self.breaches, **late}
         kept = self.attainment
         return {
             **times,
@@ -149,7 +151,10 @@ def judge(rule: AlertRule, found: Figures) -> Verdict:
     while_ = spelled(watched.within)
     if isinstance(watched, Breaches):
         what = "promises were" if watched.metric is None else f"{watched.metric} promises were"
-        told = f"{found.breaches} {what} broken within {while_}; the limit is {watched.count}."
+        late = f", {found.late} of them before it and noticed only now" if found.late else ""
+        told = (
+            f"{found.breaches} {what} broken within {while_}{late}; the limit is {watched.count}."
+        )
         return Verdict(found.breaches >= watched.count, told)
     kept = found.attainment
     if kept is None or found.judged < watched.at_least:

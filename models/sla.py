@@ -121,6 +121,13 @@ class Clock(Base):
             "breached_at",
             postgresql_where=text("breached_at is not null"),
         ),
+        # And by when they were noticed, where that was later.
+        Index(
+            "ix_clocks_noticed_late",
+            "tenant_id",
+            "detected_at",
+            postgresql_where=text("detected_at - breached_at >= interval '1 minute'"),
+        ),
     )
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

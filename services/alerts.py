@@ -245,7 +245,10 @@ async def figures(work: Work, rule: AlertRule, *, now: datetime) -> Figures:
             )
         case Breaches():
             row = await promises.broken(work, about)
-            return Figures(about.since, about.until, breaches=row["breaches"], oldest=row["oldest"])
+            return Figures(
+                about.since, about.until, breaches=row["breaches"], late=row["late"],
+                oldest=row["oldest"],
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -378,14 +378,19 @@ async def kept(work: Work, chosen: Chosen) -> Row:
 
 
 async def broken(work: Work, chosen: Chosen) -> Row:
-    """How many promises were broken, by the true time of it, and when the first was.
+    """How many promises were broken or found to be; of these `late`, before; when the first was.
 
-    What is reopened after a miss is the same promise, and broken once.
+    What is reopened after a miss is the same promise, and broken once. What nobody noticed while
+    the workers were down counts when it is noticed: it would otherwise never have been news.
     """
+    what = "(c.ticket_id, c.metric, c.breached_at)"
     found = await work.row(
-        "select count(distinct (c.ticket_id, c.metric, c.breached_at)) as breaches,"
-        f" min(c.breached_at) as oldest from {chosen.tables()} where {chosen.where()[0]}"
-        " and c.outcome <> 'cancelled' and c.breached_at >= :since and c.breached_at < :until",
+        f"select count(distinct {what}) as breaches,"
+        f" count(distinct {what}) filter (where c.breached_at < :since) as late,"
+        f" min(case when {_NOTICED_LATE} then c.detected_at else c.breached_at end) as oldest"
+        f" from {chosen.tables()} where {chosen.where()[0]} and c.outcome <> 'cancelled'"
+        " and (c.breached_at >= :since and c.breached_at < :until"
+        f" or {_NOTICED_LATE} and c.detected_at >= :since and c.detected_at < :until)",
         chosen.values(work),
     )
     assert found is not None

@@ -134,6 +134,23 @@ async def test_what_flaps_is_told_as_often_as_it_turns_and_each_firing_is_whole(
     assert all(a["ended_at"] <= b["fired_at"] for a, b in pairwise(ordered))
 
 
+async def test_what_broke_while_the_workers_were_down_is_told_when_they_are_back(
+    watch: Watch,
+) -> None:
+    await watch.rule(watches={"kind": "breaches", "count": 2, "within": "PT1H"})
+    for minutes in (0, 1):
+        ticket = await watch.ticket(NOW + minutes * MINUTE - HOUR)  # broken one hour later
+        await watch.until(ticket, NOW + 5 * HOUR)
+    assert await watch.look(NOW + 5 * HOUR + MINUTE) == [Telling.FIRED]
+    [firing] = await watch.firings()
+    assert (firing["figures"]["breaches"], firing["figures"]["noticed_late"]) == (2, 2)
+    async with watch.database.transaction(watch.tenant) as work:
+        [row] = await alerts.alerts(work)
+    assert "2 of them before it and noticed only now" in row["figures"]["says"]
+    assert await watch.look(NOW + 5 * HOUR + 59 * MINUTE) == []
+    assert await watch.look(NOW + 6 * HOUR + 2 * MINUTE) == [Telling.OVER]
+
+
 async def test_nothing_ended_is_neither_good_nor_bad(watch: Watch) -> None:
     await watch.rule(
         watches={"kind": "attainment", "metric": "first_reply", "below": 100, "within": "PT2H",
