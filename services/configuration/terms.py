@@ -276,9 +276,9 @@ async def checked_policy(
 async def _check_named(work: Work, made: Policy) -> None:
     """Whom and what steps and clocks name is here, and can be done. Raises Invalid."""
     rows = await work.rows(
-        "select id, 'team' as kind from teams where tenant_id = :tenant and active"
-        " union all select id, 'user' from users where tenant_id = :tenant and active"
-        " union all select id, 'webhook' from webhooks where tenant_id = :tenant and active",
+        "select id, 'team' as kind, active from teams where tenant_id = :tenant"
+        " union all select id, 'user', active from users where tenant_id = :tenant"
+        " union all select id, 'webhook', active from webhooks where tenant_id = :tenant",
         {"tenant": work.tenant_id},
     )
     own = await work.rows(
@@ -286,7 +286,9 @@ async def _check_named(work: Work, made: Policy) -> None:
     )
     known: dict[str, set[uuid.UUID]] = {"team": set(), "user": set(), "webhook": set()}
     for row in rows:
-        known[row["kind"]].add(row["id"])
+        if row["active"]:
+            known[row["kind"]].add(row["id"])
+    switched_off = {row["id"] for row in rows if not row["active"]}
     for place, clock in enumerate(made.clocks):
         if not set(clock.teams) <= known["team"]:
             raise Invalid(
@@ -317,6 +319,12 @@ async def _check_named(work: Work, made: Policy) -> None:
                         fields={f"/steps/{place}/{where}/name": f"is one of {', '.join(names)}"},
                     )
             for kind, id_ in named:
+                if id_ in switched_off:
+                    raise Invalid(
+                        f"A step names a {kind} that is switched off. Switch it on again, or name"
+                        " another.",
+                        fields={f"/steps/{place}/{where}": f"names a {kind} that is switched off"},
+                    )
                 if id_ is not None and id_ not in known[kind]:
                     raise Invalid(
                         f"A step names a {kind} that is not here.",

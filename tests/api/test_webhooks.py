@@ -69,6 +69,21 @@ async def test_one_that_a_step_calls_stays(desk: Desk) -> None:
     await desk.ask("DELETE", f"/webhooks/{hook_id}", want=204)
 
 
+async def test_a_step_that_calls_one_that_is_switched_off_is_told_what_to_do(desk: Desk) -> None:
+    made = await desk.ask("POST", "/webhooks", HOOK, want=201)
+    hook_id = made["webhook"]["id"]
+    call = {"kind": "call_webhook", "webhook_id": hook_id}
+    step = {"id": "call", "metric": "resolution", "percent": 50, "action": call}
+    policy = await desk.policy(steps=[step])
+    await desk.ask("PATCH", f"/webhooks/{hook_id}", {"active": False})
+    where = f"/policies/{policy['id']}"
+    refused = await desk.ask("PATCH", where, {"steps": [{**step, "percent": 60}]}, want=422)
+    assert "webhook that is switched off. Switch it on again" in str(refused["detail"])
+    assert refused["errors"][0]["pointer"] == "/steps/0/action"
+    await desk.ask("PATCH", f"/webhooks/{hook_id}", {"active": True})
+    await desk.ask("PATCH", where, {"steps": [{**step, "percent": 60}]})
+
+
 async def test_calls_are_listed_shown_and_sent_again(
     desk: Desk, database: Database, resources: Resources
 ) -> None:
