@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         " http. For development.",
         validation_alias=_env("HOLDFAST_WEBHOOKS_ALLOW_PRIVATE"),
     )
+    language_models_allow_private: bool = Field(
+        default=False,
+        description="Whether a desk's language model may run on this machine or a private network,"
+        " behind plain http too. Every admin of a desk may then name such an address.",
+        validation_alias=_env("HOLDFAST_LANGUAGE_MODELS_ALLOW_PRIVATE"),
+    )
 
     secret_key: SecretStr = Field(
         min_length=32,

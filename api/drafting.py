@@ -185,7 +185,7 @@ async def put_language_model(
         body.model_dump(exclude={"key"}),
         key=body.key.get_secret_value() if body.key is not None else None,
         seal=_seal(served),
-        allow_private=served.settings.webhooks_allow_private,
+        allow_private=served.settings.language_models_allow_private,
         now=clock(),
     )
     if changed:
@@ -232,7 +232,7 @@ async def draft_reply(
                 data={"number": number, "redacted": question.asked.row["redacted"]},
             )
     # No transaction is open while somebody else is asked.
-    models = language_models.models(allow_private=served.settings.webhooks_allow_private)
+    models = language_models.models(allow_private=served.settings.language_models_allow_private)
     row = await drafting.answered(served.database, caller.tenant_id, question, models, now=clock)
     if question.is_new:
         _count(row)
@@ -274,7 +274,7 @@ async def write_summary(
                 data={"number": number, "redacted": question.asked.row["redacted"]},
             )
     # No transaction is open while somebody else is asked.
-    models = language_models.models(allow_private=served.settings.webhooks_allow_private)
+    models = language_models.models(allow_private=served.settings.language_models_allow_private)
     row = await digests.answered(served.database, caller.tenant_id, question, models, now=clock)
     if question.is_new:
         _count(row)

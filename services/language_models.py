@@ -58,7 +58,7 @@ class Asking(Protocol):
 
 
 def models(*, allow_private: bool) -> Asking:
-    """Whoever asks; `allow_private` as for webhooks."""
+    """Whoever asks; `allow_private`: also on this machine and private networks."""
     return LanguageModels(allow_private=allow_private)
 
 

@@ -90,7 +90,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture
 async def inside(resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
     """The desk as one that may call this machine."""
-    settings = resources.settings.model_copy(update={"webhooks_allow_private": True})
+    settings = resources.settings.model_copy(update={"language_models_allow_private": True})
     app = create_app(settings, dataclasses.replace(resources, settings=settings))
     transport = httpx.ASGITransport(app, client=(str(uuid.uuid4()), 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
