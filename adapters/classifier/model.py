@@ -22,6 +22,15 @@ from domain.triage import Prediction, predicted
 
 _AT_ONCE: Final = 256  # texts read together: bounds the memory that a long list takes
 _MOST_WORDS: Final = 5  # that are named as having decided
+_AROUND: Final = ".,;:!?()[]{}\"'`«»„“”‚‘’…"  # stands around a word and is no part of it
+_SMALL_WORDS: Final = """
+    a an and are at be been by for from had has have he her his i in is it its me my of on or our
+    she so than that the their them they this to us was we with you your
+    als am auf aus bei das dem den der des die du ein eine einem einen einer er es fuer habe haben
+    hat ich ihr ihre im ist mein meine mir mit oder sie sind uns und unser unsere von war was wir
+    zu zum zur
+"""
+_TELL_NOTHING: Final = frozenset(_SMALL_WORDS.split())
 _MOST_TOLD: Final = 3  # labels a prediction names
 
 
@@ -185,7 +194,7 @@ class TextModel:
     def deciding_words(
         self, text: str, row: csr_matrix, head: Head, label: int
     ) -> tuple[tuple[str, float], ...]:
-        """The words that spoke most for `label` against the mean of all labels.
+        """The telling words that spoke most for `label` against the mean of all labels.
 
         Exact for the linear part of the terms: with the pairs, which belong to no single word, the
         weights of all words add up to its score. A sentence vector belongs to no word either.
@@ -197,10 +206,14 @@ class TextModel:
         shared = Counter(chain.from_iterable(columns for _, columns in words))
         dealt = {column: by_column.get(column, 0.0) / count for column, count in shared.items()}
         weight: dict[str, float] = {}
-        for word, columns in words:
+        for chunk, columns in words:
+            word = chunk.strip(_AROUND) or chunk
             weight[word] = weight.get(word, 0.0) + sum(dealt[column] for column in columns)
-        ranked = sorted(weight.items(), key=lambda entry: -entry[1])[:_MOST_WORDS]
-        return tuple((word, round(part, 4)) for word, part in ranked if part > 0)
+        ranked = sorted(weight.items(), key=lambda entry: -entry[1])
+        spoke_for = [(word, round(part, 4)) for word, part in ranked if part > 0]
+        # Whatever an article weighs, nobody learns anything from its name.
+        telling = [entry for entry in spoke_for if entry[0] not in _TELL_NOTHING]
+        return tuple((telling or spoke_for)[:_MOST_WORDS])
 
 
 def _best(shares: NDArray[np.float64]) -> NDArray[np.int64]:

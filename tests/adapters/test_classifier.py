@@ -471,6 +471,13 @@ def test_one_message_is_told_with_the_words_that_decided_and_what_is_strange_to_
     assert isinstance(verdict.topic, Prediction)
     assert {"charged", "invoice", "twice", "money"} & {word for word, _ in verdict.topic.words}
     assert not verdict.topic.out_of_scope
+    said = classifier.classify(
+        "", "The printer, that is in our office, is not working, again!"
+    ).topic
+    assert isinstance(said, Prediction)
+    told = {word for word, _ in said.words}
+    assert "printer" in told
+    assert not told & {"the", "is", "in", "our", "working,", "again!"}
     foreign = classifier.classify("", "昨日からログインできません").topic
     assert isinstance(foreign, Prediction)
     assert (foreign.out_of_scope, foreign.abstained) == (True, True)
