@@ -28,7 +28,6 @@ from tests.conftest import MakeTenant
 from tests.invariants import broken
 from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import Bench, MakeBench
-from workflows.tickets import TicketWorkflow
 
 pytestmark = [pytest.mark.temporal, pytest.mark.slow]
 
@@ -86,7 +85,7 @@ class Month:
 
 async def _run(b: Bench, tenant: uuid.UUID, ticket: Ticket) -> str:
     """Which run answers for the ticket now."""
-    answer = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+    answer = await b.current(tenant, ticket)
     return str(answer["run_id"])
 
 

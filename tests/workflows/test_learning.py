@@ -651,7 +651,7 @@ async def test_models_that_are_ill_for_an_hour_delay_no_ticket_and_then_overrule
         ticket, _ = await acts(b, tenant, begun)
         await skipping.sleep(timedelta(hours=1))
         assert await skipping.get_current_time() >= begun + timedelta(hours=1)
-        waiting = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+        waiting = await b.current(tenant, ticket)
         assert (waiting["seq"], waiting["status"]) == (ticket.seq, "open")
         assert waiting["effects"] == ["triage"]
         assert len(b.mail.sent) == 1  # the answer went out meanwhile
@@ -679,7 +679,7 @@ async def test_with_nobody_on_the_models_queue_tickets_go_on_and_are_triaged_lat
         ticket, _ = await acts(b, tenant, datetime.now(UTC))
         async with asyncio.timeout(20):
             while True:
-                waiting = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+                waiting = await b.current(tenant, ticket)
                 if waiting["seq"] == ticket.seq:
                     break
                 await asyncio.sleep(0.05)

@@ -13,7 +13,6 @@ from services import learning
 from tests.conftest import MakeTenant
 from tests.making import happens, make_agent, make_ticket, words
 from tests.workflows.conftest import Bench, MakeBench
-from workflows.tickets import TicketWorkflow
 
 pytestmark = pytest.mark.temporal
 
@@ -76,7 +75,7 @@ async def test_messages_that_came_while_models_were_ill_are_read_as_one_and_dela
             ticket = await writes(b, tenant, ticket, text)
             await b.wake(tenant, ticket)
         await skipping.sleep(timedelta(hours=1))
-        waiting = await b.handle(tenant, ticket).query(TicketWorkflow.current)
+        waiting = await b.current(tenant, ticket)
         assert (waiting["seq"], waiting["effects"]) == (ticket.seq, ["triage"])
         async with b.database.transaction(tenant) as work:
             agent = await make_agent(work)
