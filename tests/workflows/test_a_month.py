@@ -1,6 +1,5 @@
 """One ticket through a month in which everything happens to it, on an engine that skips time."""
 
-import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,7 +34,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri")
 OFFICE = {"timezone": "Europe/Berlin", "weekly": {day: [["09:00", "17:00"]] for day in WEEKDAYS}}
 LONGER = {**OFFICE, "weekly": {day: [["08:00", "20:00"]] for day in (*WEEKDAYS, "sat")}}
-# What the ticket's histories may hold in all, without the storm of wakes in the middle.
+# What the ticket's history may hold in all.
 MOST_EVENTS = 400
 
 
@@ -81,17 +80,6 @@ class Month:
                 )  # fmt: skip
         for outcome in (both.source, both.target):
             await self.b.wake(self.tenant, outcome.ticket)
-
-
-async def _run(b: Bench, tenant: uuid.UUID, ticket: Ticket) -> str:
-    """Which run answers for the ticket now."""
-    answer = await b.current(tenant, ticket)
-    return str(answer["run_id"])
-
-
-async def _length(b: Bench, tenant: uuid.UUID, ticket: Ticket, run_id: str) -> int:
-    handle = b.client.get_workflow_handle(b.handle(tenant, ticket).id, run_id=run_id)
-    return len((await handle.fetch_history()).events)
 
 
 async def test_a_month_of_everything_ends_with_cycles_that_a_recount_agrees_with(
@@ -154,13 +142,6 @@ async def test_a_month_of_everything_ends_with_cycles_that_a_recount_agrees_with
             )
         await month.happens(ticket, Retimed())
         await skipping.sleep(DAY)
-        # A storm of wakes in between: the history is cut, and nothing is forgotten.
-        before = await _run(b, tenant, ticket)
-        quiet = await _length(b, tenant, ticket, before)
-        async with asyncio.timeout(120):
-            while await _run(b, tenant, ticket) == before:
-                for _ in range(20):
-                    await b.wake(tenant, ticket)
         await month.happens(ticket, AgentReplied(words(), status="resolved"))
         await skipping.sleep(2 * DAY)
         await month.answered(ticket)  # and reopened by it
@@ -186,7 +167,4 @@ async def test_a_month_of_everything_ends_with_cycles_that_a_recount_agrees_with
         assert await broken(b.database, tenant, now=end) == []
         steps = [e["data"]["step"] for e in timeline if e["type"] == "sla_step"]  # type: ignore[index]
         assert len(steps) == len(set(steps))
-
-        after = await _run(b, tenant, ticket)
-        assert after != before, "it went on in a fresh history"
-        assert quiet + await _length(b, tenant, ticket, after) < MOST_EVENTS
+        assert len(await b.event_types(tenant, ticket)) < MOST_EVENTS
