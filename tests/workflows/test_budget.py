@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import Client
 
+from domain.sla import AddTag, Metric, Step
 from domain.states import Channel, Priority
 from domain.tickets import Changed, CustomerReplied, NoteAdded
 from tests.conftest import MakeTenant
@@ -13,6 +14,7 @@ from tests.making import happens, make_agent, make_policy, make_ticket, words
 from tests.workflows.conftest import Bench, MakeBench
 
 pytestmark = pytest.mark.temporal
+MINUTE = timedelta(minutes=1)
 
 
 async def test_a_wake_costs_five_events_and_seven_when_the_deadline_moves(
@@ -128,29 +130,38 @@ async def test_a_storm_of_signals_is_one_look_or_few(
 
 
 async def test_after_many_wakes_the_ticket_goes_on_in_a_fresh_history(
-    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant, monkeypatch: pytest.MonkeyPatch
+    dev_server: Client, bench: MakeBench, make_tenant: MakeTenant
 ) -> None:
+    """Its timer is armed again for the same moment, and no step happens a second time."""
     async with bench(dev_server) as b:
         tenant = await make_tenant(triage=False)
         async with b.database.transaction(tenant) as work:
             agent = await make_agent(work)
-            await make_policy(work)
-        ticket = await make_ticket(b.database, b.tickets, tenant)
+            steps = (
+                Step(id="warned", metric=Metric.RESOLUTION, percent=75, action=AddTag(tag="soon")),
+                Step(id="late", metric=Metric.RESOLUTION, offset=MINUTE, action=AddTag(tag="late")),
+            )
+            await make_policy(work, first_reply=None, resolution=60 * MINUTE, steps=steps)
+        opened = datetime.now(UTC) - 50 * MINUTE  # the warning has come, the breach has not
+        ticket = await make_ticket(b.database, b.tickets, tenant, now=opened)
         await b.wake(tenant, ticket)
-        await b.seen(tenant, ticket)
-        first = (await b.handle(tenant, ticket).describe()).run_id
-        last = ticket
+        await b.until_event(tenant, ticket, "sla_step")
+        await b.settled(tenant, ticket)
+        first = await b.current(tenant, ticket)
+        assert first["timer"] is not None
         for _ in range(510):
-            await b.wake(tenant, last)
-        await _until_another_run(b, tenant, last, first)
-        priority = Priority.HIGH
+            await b.wake(tenant, ticket)
+        await _until_another_run(b, tenant, ticket, str(first["run_id"]))
+        await b.settled(tenant, ticket)
+        second = await b.current(tenant, ticket)
+        assert second["run_id"] != first["run_id"]
+        assert (second["timer"], second["seq"]) == (first["timer"], first["seq"])
         last = await happens(
-            b.database, b.tickets, tenant, ticket.number, Changed(priority=priority), by=agent
+            b.database, b.tickets, tenant, ticket.number, Changed(priority=Priority.HIGH), by=agent
         )
         await b.wake(tenant, last)
-        answer = await b.seen(tenant, last)
-        assert answer["timer"] is not None
-        assert answer["run_id"] != first
+        assert (await b.seen(tenant, last))["run_id"] == second["run_id"]
+        assert [e["type"] for e in await b.timeline(tenant, ticket)].count("sla_step") == 1
 
 
 async def _until_another_run(b: Bench, tenant: object, ticket: object, run_id: str | None) -> None:
