@@ -135,6 +135,28 @@ async def test_other_hours_are_tried_in_the_place_of_a_calendar(
     assert tally["metrics"] == {"first_reply": [0, 2, 1, 1]}  # due at ten now, not at eight
 
 
+async def test_a_holiday_that_was_forgotten_names_what_it_would_have_spared_and_rewrites_nothing(
+    database: Database, tenant: uuid.UUID, caller: Principal
+) -> None:
+    policy, numbers = await answered_after(database, tenant, [30, 61, 1079, 1081])
+    body = ALWAYS.model_dump(mode="json") | {"holidays": [f"{MONDAY:%Y-%m-%d}"]}
+
+    async def cycles() -> list[Row]:
+        async with database.transaction(tenant) as work:
+            return await work.rows("select * from clocks order by ticket_id, metric, cycle")
+
+    before = await cycles()
+    request: dict[str, object] = {"calendar": {"id": str(policy.calendar_id), "body": body}}
+    row = await finished(database, caller, await queued(database, caller, request))
+    assert row["tally"]["metrics"] == {"first_reply": [1, 3, 3, 1]}  # due Tuesday 1:00
+    async with database.transaction(tenant) as work:
+        flips = await simulations.flips(work, row["id"], after=(0, "", 0), limit=100)
+    assert [(f["number"], f["before"], f["after"]) for f in flips] == [
+        (number, "missed", "met") for number in numbers[1:3]
+    ]
+    assert await cycles() == before
+
+
 async def test_a_limit_of_pauses_is_tried_for_a_policy_in_force_and_for_a_new_one(
     database: Database, tenant: uuid.UUID, caller: Principal
 ) -> None:
